@@ -1,0 +1,134 @@
+# One command for everything: set-up happens by itself and only when something it depends on has changed.
+#
+# Variables: ARGS (for serve, bench), PYTHON (an interpreter for .venv), CARGO_TARGET_DIR (where builds are kept),
+# VERBOSE=1 (show what pip and cargo print).
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD_DIR := $(or $(CARGO_TARGET_DIR),target)
+# maturin sets PYO3_BUILD_EXTENSION_MODULE and plain cargo does not: in one folder each would rebuild pyo3 for the other.
+MATURIN_TARGET_DIR ?= $(BUILD_DIR)/maturin
+TOOLS_DIR ?= $(BUILD_DIR)/tools
+CARGO_DENY_VERSION := 0.20.2
+
+export MATURIN_TARGET_DIR
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+PREFLIGHT := scripts/preflight.sh
+QUIETLY := scripts/quietly.sh
+NATIVE_SOURCES := $(shell find src voices -type f 2>/dev/null) Cargo.toml Cargo.lock build.rs pyproject.toml
+# The interpreter behind .venv, whose path stays the same from checkout to checkout, so that pyo3 is not rebuilt.
+BASE_PYTHON = $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)')
+CARGO := PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
+TEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -lt 8 ] && echo "$$n" || echo 8)
+
+# A virtual environment that was moved, or whose interpreter is gone, is made again.
+ifneq ($(shell [ -x $(BIN)/python ] && cat $(VENV)/.made-at 2>/dev/null),$(CURDIR))
+$(VENV)/.made-at: FORCE
+endif
+
+.PHONY: help serve test test-rust test-python lint lint-rust lint-python lint-licences bench wheel clean FORCE
+
+help:
+	@echo 'make serve   start the server on 127.0.0.1:8880   (make serve ARGS="--port 9000")'
+	@echo 'make test    every test, Rust and Python          (make test-rust, make test-python ARGS="-k words")'
+	@echo 'make lint    formatting, lints, types, licences'
+	@echo 'make bench   side-by-side measurements            (make bench ARGS="--help")'
+	@echo 'make wheel   a wheel in dist/'
+	@echo 'make clean   remove everything that was built or installed here'
+
+serve: $(VENV)/.native
+	@exec $(BIN)/ishowtts serve $(ARGS)
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+$(VENV)/.made-at: $(PREFLIGHT)
+	@$(PREFLIGHT) python
+	@$(QUIETLY) 'creating $(VENV)' scripts/make_venv.sh $(VENV)
+	@echo '$(CURDIR)' > $@
+
+$(VENV)/.native: $(VENV)/.made-at $(NATIVE_SOURCES)
+	@$(PREFLIGHT) python rust
+	@$(QUIETLY) 'installing the build tools' $(BIN)/pip install --quiet --group build
+	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" \
+		$(QUIETLY) 'building and installing ishowtts (a few minutes the first time)' \
+		$(BIN)/maturin develop --release --target-dir "$(MATURIN_TARGET_DIR)"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made-at pyproject.toml
+	@$(QUIETLY) 'installing what the tests need' $(BIN)/pip install --quiet --group test
+	@touch $@
+
+$(VENV)/.lint: $(VENV)/.made-at pyproject.toml
+	@$(QUIETLY) 'installing the linters' $(BIN)/pip install --quiet --group lint
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.made-at pyproject.toml
+	@$(QUIETLY) 'installing what the benchmarks need' $(BIN)/pip install --quiet --group bench
+	@touch $@
+
+$(TOOLS_DIR)/bin/cargo-deny:
+	@$(PREFLIGHT) rust
+	@$(QUIETLY) 'building cargo-deny (once)' \
+		cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root "$(TOOLS_DIR)"
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+test: test-rust test-python
+
+test-rust: $(VENV)/.made-at
+	@$(PREFLIGHT) rust libpython
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --lib --no-fail-fast --cargo-quiet --status-level fail --final-status-level slow; \
+	else \
+		$(CARGO) test --quiet --no-fail-fast --lib; \
+	fi
+	@$(CARGO) test --quiet --doc
+
+# One file stays on one worker, so that a server started by a file's fixture is started once.
+test-python: $(VENV)/.native $(VENV)/.test
+	@$(BIN)/python -m pytest --quiet --numprocesses $(TEST_JOBS) --dist loadfile $(ARGS)
+
+wheel: $(VENV)/.native
+	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(QUIETLY) 'building the wheel' \
+		$(BIN)/maturin build --release --target-dir "$(MATURIN_TARGET_DIR)" --out dist --interpreter $(BIN)/python
+	@ls dist/*.whl
+
+# --- lint ------------------------------------------------------------------------------------------------------------
+
+lint: lint-rust lint-python lint-licences
+
+lint-rust: $(VENV)/.made-at
+	@$(PREFLIGHT) rust
+	@cargo fmt --check
+	@scripts/check_rooms.py
+	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+
+lint-python: $(VENV)/.lint
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary scripts/*.py
+
+lint-licences: $(VENV)/.native $(TOOLS_DIR)/bin/cargo-deny
+	@$(TOOLS_DIR)/bin/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
+	@scripts/check_advisories.sh $(TOOLS_DIR)/bin/cargo-deny
+	@$(BIN)/python scripts/check_licences.py
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+bench: $(VENV)/.native $(VENV)/.bench
+	@$(CARGO) bench --quiet
+	@$(BIN)/python benches/serve.py $(ARGS)
+
+clean:
+	rm -rf target dist $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -f python/ishowtts/*.so
+	find python tests benches scripts -name __pycache__ -type d -prune -exec rm -rf {} +
