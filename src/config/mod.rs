@@ -1,0 +1,206 @@
+//! One typed configuration: defaults < file (TOML) < environment < flags; checked once, at start.
+//!
+//! Only this room reads environment variables.
+
+mod keys;
+mod layers;
+mod load;
+mod rules;
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The engine that speaks unless a request names another.
+    pub engine: String,
+    /// Engines that are asked in turn for what `engine` cannot say.
+    pub fallback: Vec<String>,
+    pub http: Http,
+    pub cpu: Cpu,
+    pub text: Text,
+    pub queue: Queue,
+    pub speech: Speech,
+    pub voices: Voices,
+    pub log: Log,
+    /// One table an engine, handed to it as it is; the engine rejects what it does not know.
+    pub engines: BTreeMap<String, toml::Table>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub host: String,
+    /// 0: any free one.
+    pub port: u16,
+    /// Host names beside localhost and IP addresses under which the server is reached.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages, beside its own, that may use it ("https://example.org").
+    pub allowed_origins: Vec<String>,
+    pub max_body_bytes: usize,
+    /// After SIGTERM, for what is in flight.
+    pub shutdown_grace_s: f64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cpu {
+    /// One budget for all of the program; 0: the machine's cores.
+    pub threads: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Text {
+    /// Grapheme clusters taken in one request.
+    pub max_chars: usize,
+    /// Grapheme clusters of the first segment, kept small so that sound starts early.
+    pub first_segment_chars: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    pub max_requests: usize,
+    pub max_speech_s: f64,
+    /// Speech must have started by then.
+    pub max_wait_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Speech {
+    /// Segments of one request in flight or unread.
+    pub window_segments: usize,
+    /// Unread speech that makes a request wait for its listener.
+    pub max_unread_s: f64,
+    /// A listener that has speech to read and takes none for so long is cut off.
+    pub max_stall_s: f64,
+    /// Memory for complete results; 0: no cache.
+    pub cache_mib: usize,
+    /// A step that takes longer counts as a hang: the program exits with 70.
+    pub max_step_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Voices {
+    /// For requests that name none.
+    pub default: String,
+    /// The user's own; empty: `voices` in the data directory. Loading makes it absolute.
+    pub directory: PathBuf,
+    /// Other names of voices, OpenAI's among them.
+    pub aliases: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// error, warn, info, debug, trace, or a filter like "info,ishowtts::speech=debug".
+    pub level: String,
+}
+
+impl Config {
+    /// Where the user's own voices are; empty where neither a setting nor the environment says.
+    #[must_use]
+    pub fn voices_directory(&self) -> &Path {
+        &self.voices.directory
+    }
+
+    /// The thread budget of the whole program, at least 1.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        match self.cpu.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            threads => threads,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            engine: "hibari".into(),
+            fallback: Vec::new(),
+            http: Http::default(),
+            cpu: Cpu::default(),
+            text: Text::default(),
+            queue: Queue::default(),
+            speech: Speech::default(),
+            voices: Voices::default(),
+            log: Log::default(),
+            engines: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 8880,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            max_body_bytes: 1 << 20,
+            shutdown_grace_s: 30.0,
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { max_chars: 50_000, first_segment_chars: 80 }
+    }
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { max_requests: 1024, max_speech_s: 3600.0, max_wait_s: 60.0 }
+    }
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self { window_segments: 3, max_unread_s: 30.0, max_stall_s: 30.0, cache_mib: 256, max_step_s: 120.0 }
+    }
+}
+
+impl Default for Voices {
+    fn default() -> Self {
+        // The nearest shipped voices to what OpenAI's sound like: rowan and hazel are low, wren is high.
+        let openai = [
+            ("alloy", "heart"),
+            ("ash", "rowan"),
+            ("ballad", "hazel"),
+            ("cedar", "rowan"),
+            ("coral", "heart"),
+            ("echo", "rowan"),
+            ("fable", "hazel"),
+            ("marin", "heart"),
+            ("nova", "wren"),
+            ("onyx", "rowan"),
+            ("sage", "heart"),
+            ("shimmer", "wren"),
+            ("verse", "hazel"),
+        ];
+        Self {
+            default: "heart".into(),
+            directory: PathBuf::new(),
+            aliases: openai.iter().map(|(alias, voice)| ((*alias).to_owned(), (*voice).to_owned())).collect(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}

@@ -1,0 +1,321 @@
+//! What each setting must be. The same words serve a wrong type and a value out of range.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::{Config, keys::dotted};
+
+/// The longest time that may be set: a year. Far more would overflow a deadline.
+const MAX_SECONDS: f64 = 31_536_000.0;
+const MAX_CACHE_MIB: usize = 1 << 20;
+const MAX_THREADS: usize = 1024;
+const MAX_NAME_CHARS: usize = 64;
+/// Errors are one line each; a longer value is cut.
+const MAX_SHOWN_CHARS: usize = 80;
+
+struct Rule {
+    key: &'static str,
+    must_be: &'static str,
+    /// What is wrong, as it is shown, or nothing.
+    fault: fn(&Config) -> Option<String>,
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        key: "engine",
+        must_be: "an engine's name such as \"hibari\"",
+        fault: |config| unless(is_engine_name(&config.engine), &config.engine),
+    },
+    Rule {
+        key: "fallback",
+        must_be: "a list of engines' names such as [\"hibari\"]",
+        fault: |config| first_that_is_not(&config.fallback, is_engine_name),
+    },
+    Rule {
+        key: "http.host",
+        must_be: "an IP address or a host name without scheme and port, such as \"127.0.0.1\"",
+        fault: |config| unless(is_host(&config.http.host), &config.http.host),
+    },
+    Rule { key: "http.port", must_be: "a whole number from 0 to 65535 (0: any free port)", fault: |_| None },
+    Rule {
+        key: "http.allowed_hosts",
+        must_be: "a list of host names without scheme and port, such as [\"tts.example.org\"]",
+        fault: |config| first_that_is_not(&config.http.allowed_hosts, is_host),
+    },
+    Rule {
+        key: "http.allowed_origins",
+        must_be: "a list of origins in lower case such as [\"https://example.org\"]: scheme, host and port, no path",
+        fault: |config| first_that_is_not(&config.http.allowed_origins, is_origin),
+    },
+    Rule {
+        key: "http.max_body_bytes",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.http.max_body_bytes),
+    },
+    Rule {
+        key: "http.shutdown_grace_s",
+        must_be: "a number of seconds from 0 to 31536000",
+        fault: |config| {
+            unless(
+                config.http.shutdown_grace_s == 0.0 || is_span(config.http.shutdown_grace_s),
+                &config.http.shutdown_grace_s,
+            )
+        },
+    },
+    Rule {
+        key: "cpu.threads",
+        must_be: "a whole number from 0 to 1024 (0: as many as the machine has cores)",
+        fault: |config| unless(config.cpu.threads <= MAX_THREADS, &config.cpu.threads),
+    },
+    Rule {
+        key: "text.max_chars",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.text.max_chars),
+    },
+    Rule {
+        key: "text.first_segment_chars",
+        must_be: "a whole number, 20 or more",
+        fault: |config| at_least(20, config.text.first_segment_chars),
+    },
+    Rule {
+        key: "queue.max_requests",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.queue.max_requests),
+    },
+    Rule { key: "queue.max_speech_s", must_be: SPAN, fault: |config| span(config.queue.max_speech_s) },
+    Rule { key: "queue.max_wait_s", must_be: SPAN, fault: |config| span(config.queue.max_wait_s) },
+    Rule {
+        key: "speech.window_segments",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.speech.window_segments),
+    },
+    Rule { key: "speech.max_unread_s", must_be: SPAN, fault: |config| span(config.speech.max_unread_s) },
+    Rule { key: "speech.max_stall_s", must_be: SPAN, fault: |config| span(config.speech.max_stall_s) },
+    Rule {
+        key: "speech.cache_mib",
+        must_be: "a whole number from 0 to 1048576 (0: no cache)",
+        fault: |config| unless(config.speech.cache_mib <= MAX_CACHE_MIB, &config.speech.cache_mib),
+    },
+    Rule { key: "speech.max_step_s", must_be: SPAN, fault: |config| span(config.speech.max_step_s) },
+    Rule {
+        key: "voices.default",
+        must_be: "a voice's id or alias such as \"heart\"",
+        fault: |config| unless(is_name(&config.voices.default), &config.voices.default),
+    },
+    Rule {
+        key: "voices.directory",
+        must_be: "a path",
+        fault: |config| {
+            let directory = config.voices.directory.to_string_lossy();
+            unless(!directory.contains('\0'), &directory)
+        },
+    },
+    Rule {
+        key: "voices.aliases",
+        must_be: "a table from other names to voices' ids such as { narrator = \"heart\" }, of 64 characters at most",
+        fault: |config| {
+            let names = config.voices.aliases.iter().flat_map(|(alias, voice)| [alias, voice]);
+            names.into_iter().find(|name| !is_name(name)).map(|name| format!("{name:?}"))
+        },
+    },
+    Rule {
+        key: "log.level",
+        must_be: "error, warn, info, debug, trace, off, or a filter like \"info,ishowtts::speech=debug\"",
+        fault: |config| unless(is_log_filter(&config.log.level), &config.log.level),
+    },
+    Rule {
+        key: "engines",
+        must_be: "one table an engine, such as [engines.hibari]",
+        fault: |config| config.engines.keys().find(|name| !is_engine_name(name)).map(|name| format!("{name:?}")),
+    },
+];
+
+const SPAN: &str = "a number of seconds above 0, 31536000 at most";
+
+/// Checks one value by itself, so that a bad one is found even where another source overrides it.
+pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
+    let key = path.join(".");
+    let alone = path.iter().rev().fold(value.clone(), |below, part| {
+        let mut table = Table::new();
+        table.insert(part.clone(), below);
+        Value::Table(table)
+    });
+    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
+    let fault = match (Config::deserialize(alone), rule) {
+        (Ok(config), Some(rule)) => (rule.fault)(&config),
+        (Ok(_), None) => None,
+        (Err(_), _) => Some(shown(value)),
+    };
+    match fault {
+        None => Ok(()),
+        Some(fault) => Err(must_be(path, &fault)),
+    }
+}
+
+/// "http.port must be …, not …".
+pub(super) fn must_be(path: &[String], fault: &str) -> String {
+    let key = path.join(".");
+    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
+    let (key, must_be) = match rule {
+        Some(rule) if rule.key == key => (dotted(path), rule.must_be),
+        // One entry of a table: the rule speaks of the table.
+        Some(rule) => (rule.key.to_owned(), rule.must_be),
+        None => (dotted(path), "a table of settings"),
+    };
+    format!("{key} must be {must_be}, not {}", cut(fault))
+}
+
+/// A value on one line.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{text:?}"),
+        other => other.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+    }
+}
+
+fn cut(shown: &str) -> String {
+    match shown.char_indices().nth(MAX_SHOWN_CHARS) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.to_owned(),
+    }
+}
+
+fn unless(holds: bool, value: &(impl std::fmt::Debug + ?Sized)) -> Option<String> {
+    (!holds).then(|| format!("{value:?}"))
+}
+
+fn at_least(least: usize, value: usize) -> Option<String> {
+    unless(value >= least, &value)
+}
+
+fn first_that_is_not(values: &[String], holds: fn(&str) -> bool) -> Option<String> {
+    values.iter().find(|value| !holds(value)).map(|value| format!("{value:?}"))
+}
+
+fn is_span(seconds: f64) -> bool {
+    seconds > 0.0 && seconds <= MAX_SECONDS
+}
+
+fn span(seconds: f64) -> Option<String> {
+    unless(is_span(seconds), &seconds)
+}
+
+fn is_engine_name(name: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    name.starts_with(letter)
+        && name.len() <= MAX_NAME_CHARS
+        && name.chars().all(|other| letter(other) || matches!(other, '-' | '_'))
+}
+
+fn is_name(name: &str) -> bool {
+    !name.trim().is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control)
+}
+
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
+    };
+    host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label))
+}
+
+/// As a browser sends it (RFC 6454, 6.2): scheme://host[:port], in lower case.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let scheme_letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.');
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, "")) => (address, None),
+        Some((address, rest)) => (address, Some(rest.strip_prefix(':').unwrap_or_default())),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let bracketed = authority.starts_with('[');
+    scheme.starts_with(|letter: char| letter.is_ascii_lowercase())
+        && scheme.chars().all(scheme_letter)
+        && !origin.chars().any(|letter| letter.is_ascii_uppercase())
+        && is_host(host)
+        && bracketed == host.contains(':')
+        && port.is_none_or(|port| {
+            port.chars().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        })
+}
+
+/// Stricter than the filter's own parser, which takes a mistyped level for a module's name and then logs everything.
+fn is_log_filter(filter: &str) -> bool {
+    let directive = |directive: &str| {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        level.trim().parse::<LevelFilter>().is_ok_and(|_| !level.trim().is_empty())
+    };
+    filter.split(',').all(directive) && EnvFilter::try_new(filter).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::keys::Keys, *};
+
+    #[test]
+    fn every_setting_has_a_rule_and_every_rule_a_setting() {
+        let keys = Keys::new();
+        let settings = keys.settings(&Config::default());
+        for (path, value) in &settings {
+            let key = path.join(".");
+            assert!(RULES.iter().any(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key))), "{key}");
+            assert_eq!(check(path, value), Ok(()));
+        }
+        for rule in RULES {
+            assert!(keys.parse(rule.key).is_some(), "{}", rule.key);
+            assert_eq!((rule.fault)(&Config::default()), None, "{}", rule.key);
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for good in ["https://example.org", "http://localhost:3000", "http://[::1]:80", "tauri://localhost"] {
+            assert!(is_origin(good), "{good}");
+        }
+        let bad = [
+            "",
+            "*",
+            "null",
+            "example.org",
+            "https://",
+            "https://example.org/",
+            "https://a b",
+            "https://x:0",
+            "https://x:99999",
+            "https://x:",
+            "https://x:+1",
+            "https://u@x",
+            "https://Example.org",
+            "https://::1",
+            "http://[::1]x",
+            "http://[a]",
+            "1x://y",
+            "http://[::1",
+        ];
+        for bad in bad {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for good in ["127.0.0.1", "::1", "0.0.0.0", "localhost", "tts.example.org"] {
+            assert!(is_host(good), "{good}");
+        }
+        for bad in ["", " ", "127.0.0.1:80", "http://x", "x/y", "[::1]", "a..b", "a b"] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn log_filters() {
+        for good in ["info", "off", "WARN", "info,ishowtts::speech=debug", "hyper=warn"] {
+            assert!(is_log_filter(good), "{good}");
+        }
+        for bad in ["", "inof", "info,", "ishowtts=loud", "ishowtts", "info;debug", "=info=x"] {
+            assert!(!is_log_filter(bad), "{bad}");
+        }
+    }
+}
