@@ -1,0 +1,400 @@
+//! One job: the ordered sound of one request, and those who listen to it.
+//!
+//! Engine threads push, listeners' tasks poll; both hold the lock for microseconds and neither waits for the other.
+//! Segments may finish out of order and leave in order. Each listener has its own cursor into the shared chunks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{
+    Pcm,
+    cache::{Key, Spoken},
+    dispatch::{Link, Order},
+    shelf::Shelf,
+    verify::Heard,
+};
+use crate::{
+    engine::Segment,
+    error::Error,
+    scheduler::{Class, RequestId, Work},
+};
+
+/// What a job says, fixed when it starts.
+pub(super) struct Script {
+    /// None: shared with nobody and not kept.
+    pub key: Option<Key>,
+    pub sample_rate_hz: u32,
+    pub engine: String,
+    pub voice: String,
+    pub seed: u64,
+    /// The request did not name its engine.
+    pub may_fall_back: bool,
+    pub order: Order,
+    pub lines: Vec<Line>,
+}
+
+/// One segment of a script.
+pub(super) struct Line {
+    pub segment: Arc<Segment>,
+    /// Grapheme clusters of its text.
+    pub chars: usize,
+    /// Letters and digits of its text.
+    pub speakable: usize,
+}
+
+impl Line {
+    pub fn work(&self) -> Work {
+        Work { chars: self.chars, speed: self.segment.speed }
+    }
+}
+
+/// The segments of a job that one engine says.
+struct Part {
+    link: Arc<Link>,
+    request: RequestId,
+    /// Which of the job's, ascending.
+    segments: Vec<usize>,
+}
+
+/// Bounds on what is made ahead of its listeners.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    /// Unread by the fastest listener: no further segment is started.
+    pub max_unread_samples: u64,
+    /// Kept from the start for the cache and for those who join later; over it, what all have read is let go.
+    pub max_kept_samples: u64,
+}
+
+pub(super) struct Job {
+    pub script: Script,
+    ahead: Ahead,
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    parts: Mutex<Vec<Part>>,
+    shelf: Arc<Shelf>,
+}
+
+struct State {
+    chunks: VecDeque<Pcm>,
+    /// Chunks let go at the front.
+    let_go: usize,
+    samples: u64,
+    /// For every segment that is complete and in order, the number of chunks up to its end.
+    segment_ends: Vec<usize>,
+    /// Segments that are ahead of their turn.
+    early: BTreeMap<usize, Vec<Pcm>>,
+    /// Early ones that are complete.
+    early_complete: BTreeSet<usize>,
+    /// Segments at another rate, until they are complete.
+    gathered: HashMap<usize, Vec<f32>>,
+    heard: Vec<Heard>,
+    end: Option<Result<(), Error>>,
+    listeners: HashMap<u64, Cursor>,
+    next_listener: u64,
+    delivered: usize,
+    held: bool,
+}
+
+#[derive(Default)]
+struct Cursor {
+    chunk: usize,
+    samples: u64,
+    cut_off: bool,
+}
+
+/// What a listener finds.
+pub(super) enum Polled {
+    Chunk(Pcm),
+    End,
+    Failed(Error),
+    Wait,
+}
+
+/// What came of pushing sound.
+pub(super) enum Pushed {
+    Taken,
+    /// The segment is complete and cannot be all of what was to be said.
+    NoSpeech(String),
+}
+
+impl Job {
+    pub fn new(script: Script, ahead: Ahead, shelf: Arc<Shelf>) -> Arc<Self> {
+        let segments = script.lines.len();
+        Arc::new(Self {
+            script,
+            ahead,
+            state: Mutex::new(State {
+                chunks: VecDeque::new(),
+                let_go: 0,
+                samples: 0,
+                segment_ends: Vec::with_capacity(segments),
+                early: BTreeMap::new(),
+                early_complete: BTreeSet::new(),
+                gathered: HashMap::new(),
+                heard: vec![Heard::default(); segments],
+                end: None,
+                listeners: HashMap::new(),
+                next_listener: 0,
+                delivered: 0,
+                held: false,
+            }),
+            changed: watch::Sender::new(()),
+            parts: Mutex::new(Vec::new()),
+            shelf,
+        })
+    }
+
+    /// Tells which engine was asked for which segments. If the job has ended meanwhile, they are cancelled at once.
+    pub fn add_part(&self, link: Arc<Link>, request: RequestId, segments: Vec<usize>) {
+        self.parts.lock().push(Part { link, request, segments });
+        let ended = self.state.lock().end.is_some();
+        if ended {
+            self.cancel_parts();
+        } else {
+            self.tell();
+        }
+    }
+
+    /// Sound of segment `index`, at the job's rate. An empty `pcm` only carries `last`.
+    pub fn push(&self, index: usize, pcm: Vec<f32>, last: bool) -> Pushed {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return Pushed::Taken;
+        }
+        state.heard[index].add(&pcm);
+        let line = &self.script.lines[index];
+        if last
+            && let Some(reason) =
+                state.heard[index].fault(line.speakable, line.segment.speed, self.script.sample_rate_hz)
+        {
+            return Pushed::NoSpeech(reason);
+        }
+        if index == state.segment_ends.len() {
+            state.append(pcm);
+            if last {
+                state.complete();
+            }
+        } else {
+            if !pcm.is_empty() {
+                state.early.entry(index).or_default().push(Arc::new(pcm));
+            }
+            if last {
+                state.early_complete.insert(index);
+            }
+        }
+        let complete = state.segment_ends.len() == self.script.lines.len();
+        if complete {
+            state.end = Some(Ok(()));
+        }
+        let news = self.after_read(&mut state);
+        if complete && state.let_go == 0 {
+            // Before anyone sees the end: whoever asks again then finds the result.
+            self.shelf.keep(&self.script, || self.spoken(&state));
+        }
+        drop(state);
+        self.changed.send_replace(());
+        if complete {
+            self.shelf.landed(self);
+        } else if news {
+            self.tell();
+        }
+        Pushed::Taken
+    }
+
+    /// Collects a segment whose engine has another rate; gives all of it with the last piece.
+    pub fn gather(&self, index: usize, pcm: Vec<f32>, last: bool) -> Option<Vec<f32>> {
+        let mut state = self.state.lock();
+        let gathered = state.gathered.entry(index).or_default();
+        gathered.extend_from_slice(&pcm);
+        if last { state.gathered.remove(&index) } else { None }
+    }
+
+    /// Drops what there is of a segment, so that another engine can say it; false if some of it has left already.
+    pub fn take_back(&self, index: usize) -> bool {
+        let mut state = self.state.lock();
+        let begun = state.segment_ends.last().copied().unwrap_or(0);
+        if index == state.segment_ends.len() && state.let_go + state.chunks.len() > begun {
+            return false;
+        }
+        state.heard[index] = Heard::default();
+        state.early.remove(&index);
+        state.gathered.remove(&index);
+        true
+    }
+
+    fn spoken(&self, state: &State) -> Spoken {
+        Spoken {
+            sample_rate_hz: self.script.sample_rate_hz,
+            engine: self.script.engine.clone(),
+            voice: self.script.voice.clone(),
+            seed: self.script.seed,
+            chunks: state.chunks.iter().cloned().collect(),
+            segment_ends: state.segment_ends.clone(),
+        }
+    }
+
+    /// Ends the job for all listeners. The first end stands.
+    pub fn fail(&self, error: Error) {
+        if self.state.lock().fail(error) {
+            self.changed.send_replace(());
+            self.cancel_parts();
+            self.shelf.landed(self);
+        }
+    }
+
+    /// A further listener, from the start; none if that is gone or the job has failed.
+    pub fn join(&self) -> Option<(u64, watch::Receiver<()>)> {
+        let mut state = self.state.lock();
+        if state.let_go > 0 || matches!(state.end, Some(Err(_))) {
+            return None;
+        }
+        let id = state.next_listener;
+        state.next_listener += 1;
+        state.listeners.insert(id, Cursor::default());
+        Some((id, self.changed.subscribe()))
+    }
+
+    /// The last one out ends the job.
+    pub fn leave(&self, listener: u64) {
+        let abandoned = {
+            let mut state = self.state.lock();
+            state.listeners.remove(&listener);
+            state.listeners.is_empty() && state.fail(Error::TooSlow)
+        };
+        if abandoned {
+            self.cancel_parts();
+            self.shelf.landed(self);
+        } else {
+            self.read_on();
+        }
+    }
+
+    pub fn poll(&self, listener: u64) -> Polled {
+        let polled = self.state.lock().poll(listener);
+        if let Polled::Chunk(_) = polled {
+            self.read_on();
+        }
+        polled
+    }
+
+    /// A listener of a higher class has joined.
+    pub fn promote(&self, class: Class) {
+        for part in self.parts.lock().iter() {
+            part.link.promote(part.request, class);
+        }
+    }
+
+    /// Segments that this listener has read to the end.
+    pub fn segments_read(&self, listener: u64) -> usize {
+        let state = self.state.lock();
+        let chunk = state.listeners.get(&listener).map_or(0, |cursor| cursor.chunk);
+        state.segment_ends.partition_point(|end| *end <= chunk)
+    }
+
+    fn read_on(&self) {
+        let news = self.after_read(&mut self.state.lock());
+        if news {
+            self.tell();
+        }
+    }
+
+    /// Tells the schedulers how far the listeners are. The state is read under the lock of the parts: of two threads
+    /// with news the later one to tell must not bring the older news, or a request stays held that nobody holds.
+    fn tell(&self) {
+        let parts = self.parts.lock();
+        let (delivered, held) = {
+            let state = self.state.lock();
+            (state.delivered, state.held)
+        };
+        for part in parts.iter() {
+            part.link.listener(part.request, part.segments.partition_point(|index| *index < delivered), held);
+        }
+    }
+
+    /// Lets go of what nobody needs; true if the window, or whether to wait, has changed.
+    fn after_read(&self, state: &mut State) -> bool {
+        let fastest = state.listeners.values().map(|cursor| (cursor.samples, cursor.chunk)).max().unwrap_or((0, 0));
+        let delivered = state.segment_ends.partition_point(|end| *end <= fastest.1);
+        let held = state.samples - fastest.0.min(state.samples) > self.ahead.max_unread_samples;
+        if state.samples > self.ahead.max_kept_samples || self.script.key.is_none() {
+            state.let_go(fastest.0, 2 * self.ahead.max_unread_samples);
+        }
+        let news = (delivered, held) != (state.delivered, state.held);
+        (state.delivered, state.held) = (delivered, held);
+        news
+    }
+
+    fn cancel_parts(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock());
+        for part in parts {
+            part.link.cancel(part.request);
+        }
+    }
+}
+
+impl State {
+    fn append(&mut self, pcm: Vec<f32>) {
+        if !pcm.is_empty() {
+            self.samples += pcm.len() as u64;
+            self.chunks.push_back(Arc::new(pcm));
+        }
+    }
+
+    /// The segment whose turn it is has all its sound; those that were early may follow.
+    fn complete(&mut self) {
+        loop {
+            self.segment_ends.push(self.let_go + self.chunks.len());
+            let next = self.segment_ends.len();
+            for chunk in self.early.remove(&next).unwrap_or_default() {
+                self.samples += chunk.len() as u64;
+                self.chunks.push_back(chunk);
+            }
+            if !self.early_complete.remove(&next) {
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> bool {
+        let first = self.end.is_none();
+        if first {
+            self.end = Some(Err(error));
+        }
+        first
+    }
+
+    fn poll(&mut self, listener: u64) -> Polled {
+        let Some(cursor) = self.listeners.get_mut(&listener) else { return Polled::Failed(Error::TooSlow) };
+        if cursor.cut_off {
+            return Polled::Failed(Error::TooSlow);
+        }
+        if let Some(chunk) = self.chunks.get(cursor.chunk - self.let_go) {
+            cursor.chunk += 1;
+            cursor.samples += chunk.len() as u64;
+            return Polled::Chunk(Arc::clone(chunk));
+        }
+        match &self.end {
+            None => Polled::Wait,
+            Some(Ok(())) => Polled::End,
+            Some(Err(error)) => Polled::Failed(error.clone()),
+        }
+    }
+
+    /// Frees the chunks that every listener has read. One that is more than `max_behind` samples behind the
+    /// fastest is cut off: it does not slow the others, nor hold their memory.
+    fn let_go(&mut self, fastest_samples: u64, max_behind: u64) {
+        for cursor in self.listeners.values_mut() {
+            cursor.cut_off |= fastest_samples - cursor.samples > max_behind;
+        }
+        let kept = self.listeners.values().filter(|cursor| !cursor.cut_off).map(|cursor| cursor.chunk).min();
+        while kept.is_some_and(|chunk| chunk > self.let_go) {
+            self.chunks.pop_front();
+            self.let_go += 1;
+        }
+    }
+}

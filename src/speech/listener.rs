@@ -1,0 +1,109 @@
+//! The listener's end of speech: what is read, in order, from a job in flight or from a complete result.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::{
+    Pcm,
+    cache::Spoken,
+    job::{Job, Polled},
+    shelf::Shelf,
+};
+use crate::error::Error;
+
+/// Speech under way, for one listener. Dropping it leaves the job; the last one out cancels it.
+pub struct Speaking {
+    pub sample_rate_hz: u32,
+    pub engine: String,
+    pub voice: String,
+    pub seed: u64,
+    /// Nothing had to be spoken.
+    pub cached: bool,
+    /// Segments in all.
+    pub segments: usize,
+    source: Source,
+}
+
+enum Source {
+    Kept { spoken: Arc<Spoken>, next: usize },
+    Live(Ear),
+}
+
+/// One place among a job's listeners.
+struct Ear {
+    job: Arc<Job>,
+    id: u64,
+    changed: watch::Receiver<()>,
+    shelf: Arc<Shelf>,
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.job.leave(self.id);
+        self.shelf.listening.send_modify(|listening| *listening -= 1);
+    }
+}
+
+impl Speaking {
+    pub(super) fn kept(spoken: Arc<Spoken>) -> Self {
+        Self {
+            sample_rate_hz: spoken.sample_rate_hz,
+            engine: spoken.engine.clone(),
+            voice: spoken.voice.clone(),
+            seed: spoken.seed,
+            cached: true,
+            segments: spoken.segment_ends.len(),
+            source: Source::Kept { spoken, next: 0 },
+        }
+    }
+
+    /// None if the job has ended badly or has let go of its beginning.
+    pub(super) fn join(job: &Arc<Job>, shelf: &Arc<Shelf>) -> Option<Self> {
+        let (id, changed) = job.join()?;
+        shelf.listening.send_modify(|listening| *listening += 1);
+        let script = &job.script;
+        Some(Self {
+            sample_rate_hz: script.sample_rate_hz,
+            engine: script.engine.clone(),
+            voice: script.voice.clone(),
+            seed: script.seed,
+            cached: false,
+            segments: script.lines.len(),
+            source: Source::Live(Ear { job: Arc::clone(job), id, changed, shelf: Arc::clone(shelf) }),
+        })
+    }
+
+    /// The next sound in order: mono float32 at `sample_rate_hz`; none at the end. Safe to drop while it waits.
+    ///
+    /// # Errors
+    /// Whatever ended the speech before its end. What was read before stays valid, but is not all of it.
+    pub async fn next(&mut self) -> Result<Option<Pcm>, Error> {
+        match &mut self.source {
+            Source::Kept { spoken, next } => {
+                let chunk = spoken.chunks.get(*next).cloned();
+                *next += 1;
+                Ok(chunk)
+            }
+            Source::Live(ear) => loop {
+                ear.changed.mark_unchanged();
+                match ear.job.poll(ear.id) {
+                    Polled::Chunk(chunk) => return Ok(Some(chunk)),
+                    Polled::End => return Ok(None),
+                    Polled::Failed(error) => return Err(error),
+                    // The sender lives in the job that `ear` holds: this cannot fail.
+                    Polled::Wait => drop(ear.changed.changed().await),
+                }
+            },
+        }
+    }
+
+    /// Segments that were read to the end.
+    #[must_use]
+    pub fn segments_read(&self) -> usize {
+        match &self.source {
+            Source::Kept { spoken, next } => spoken.segment_ends.partition_point(|end| end <= next),
+            Source::Live(ear) => ear.job.segments_read(ear.id),
+        }
+    }
+}

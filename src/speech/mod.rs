@@ -1,0 +1,67 @@
+//! Speech for listeners: jobs, ordering, back-pressure, single flight, result cache, routing between engines.
+
+mod cache;
+mod conditioning;
+mod dispatch;
+mod gauges;
+mod job;
+mod listener;
+mod request;
+mod route;
+mod seed;
+mod service;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use listener::Speaking;
+pub use service::Speech;
+
+use crate::{
+    engine::EngineInfo,
+    scheduler::{Class, Owner},
+};
+
+/// Mono float32, shared between a job, its listeners and the cache.
+pub type Pcm = Arc<Vec<f32>>;
+
+/// What a surface asks for.
+#[derive(Debug, Clone)]
+pub struct SpeechRequest {
+    pub text: String,
+    /// Id or alias; none: the default voice.
+    pub voice: Option<String>,
+    /// An engine by name; none: the configured route.
+    pub engine: Option<String>,
+    /// BCP 47.
+    pub language: Option<String>,
+    /// 0.25 to 4.
+    pub speed: f64,
+    /// None: derived from text, voice and parameters. Some(-1): another each time.
+    pub seed: Option<i64>,
+    /// May be answered from, and kept in, the result cache.
+    pub cache: bool,
+    /// Played while it is made.
+    pub streamed: bool,
+    pub class: Class,
+    pub owner: Owner,
+    pub params: BTreeMap<String, serde_json::Value>,
+}
+
+/// One engine, for lists and readiness.
+#[derive(Debug, Clone)]
+pub struct EngineStatus {
+    pub name: String,
+    pub state: EngineState,
+}
+
+#[derive(Debug, Clone)]
+pub enum EngineState {
+    Loading,
+    Ready(Arc<EngineInfo>),
+    /// With what to tell a person.
+    Broken(String),
+}

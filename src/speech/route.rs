@@ -1,0 +1,63 @@
+//! Which engine says what: the configured order, and what each can say.
+
+use std::sync::Arc;
+
+use super::dispatch::Link;
+use crate::{engine::EngineInfo, error::Error, text};
+
+/// A loaded engine on the way of one request.
+pub(super) struct Stop {
+    pub link: Arc<Link>,
+    pub info: Arc<EngineInfo>,
+}
+
+/// The engine named, alone; else all that are configured, in order. The first must be ready; a later one that is
+/// not is passed over.
+pub(super) fn route(links: &[Arc<Link>], engine: Option<&str>) -> Result<Vec<Stop>, Error> {
+    let stop = |link: &Arc<Link>| Ok(Stop { link: Arc::clone(link), info: link.info()? });
+    if let Some(name) = engine {
+        let link = links.iter().find(|link| link.name == name);
+        return Ok(vec![stop(link.ok_or_else(|| Error::UnknownModel { name: name.to_owned() })?)?]);
+    }
+    let mut stops = Vec::with_capacity(links.len());
+    for (index, link) in links.iter().enumerate() {
+        match stop(link) {
+            Ok(stop) => stops.push(stop),
+            Err(error) if index == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+    if stops.is_empty() { Err(Error::ShuttingDown) } else { Ok(stops) }
+}
+
+/// Why an engine cannot say this text; none if, as far as is known before it is asked, it can.
+pub(super) fn cannot_say(info: &EngineInfo, text: &str, language: Option<&str>) -> Option<String> {
+    let speaks =
+        |language: &str| info.languages.iter().any(|known| primary(known).eq_ignore_ascii_case(primary(language)));
+    if let Some(language) = language
+        && !info.languages.is_empty()
+        && !speaks(language)
+    {
+        let known = info.languages.join(", ");
+        return Some(format!("the engine {:?} does not speak {language:?}, only {known}", info.name));
+    }
+    let letter = text::foreign_letter(text, &info.scripts)?;
+    let scripts = info.scripts.join(", ");
+    Some(format!("the engine {:?} cannot say {letter:?}: it reads the scripts {scripts} only", info.name))
+}
+
+fn primary(language: &str) -> &str {
+    language.split(['-', '_']).next().unwrap_or(language)
+}
+
+/// The first stop that can say the text.
+pub(super) fn choose(route: &[Stop], text: &str, language: Option<&str>) -> Result<usize, Error> {
+    let mut reasons = Vec::with_capacity(route.len());
+    for (index, stop) in route.iter().enumerate() {
+        match cannot_say(&stop.info, text, language) {
+            None => return Ok(index),
+            Some(reason) => reasons.push(reason),
+        }
+    }
+    Err(Error::Refused { message: reasons.join("; ") })
+}

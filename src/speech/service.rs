@@ -1,0 +1,273 @@
+//! The service that every surface speaks through.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    EngineState, EngineStatus, Speaking, SpeechRequest,
+    cache::Key,
+    dispatch::{Bounds, Link, Order, Task, Unsaid},
+    job::{Ahead, Job, Script},
+    request::{resolve, script},
+    route::{self, Stop},
+    shelf::Shelf,
+};
+use crate::{
+    config::Config,
+    engine::{ConditioningId, StartHost},
+    error::Error,
+    scheduler,
+    text::{self, Piece},
+    voices::Library,
+};
+
+/// How often hangs and requests that waited too long are looked for.
+const TICK: Duration = Duration::from_millis(250);
+
+pub struct Speech {
+    config: Arc<Config>,
+    voices: Library,
+    /// In the order of the route.
+    links: Vec<Arc<Link>>,
+    shelf: Arc<Shelf>,
+    closing: AtomicBool,
+    fatal: watch::Sender<Option<String>>,
+}
+
+impl Speech {
+    /// Starts the engines, the default one first. Must be called inside a tokio runtime. Loading goes on in the
+    /// background.
+    #[must_use]
+    pub fn start(config: Arc<Config>, voices: Library, engines: Vec<(String, StartHost)>) -> Arc<Self> {
+        let (unsaid, told) = mpsc::unbounded_channel();
+        let fatal = watch::Sender::new(None);
+        let bounds = Bounds {
+            queue: scheduler::Limits {
+                max_requests: config.queue.max_requests,
+                max_speech_ms: config.queue.max_speech_s * 1e3,
+                window_segments: config.speech.window_segments,
+            },
+            max_step: Duration::from_secs_f64(config.speech.max_step_s),
+            max_wait: Duration::from_secs_f64(config.queue.max_wait_s),
+            fatal: fatal.clone(),
+        };
+        let pinned: Vec<_> = voices.get(&config.voices.default).into_iter().collect();
+        let links = engines
+            .into_iter()
+            .map(|(name, start)| Link::start(name, start, pinned.clone(), bounds.clone(), unsaid.clone()))
+            .collect();
+        let shelf = Shelf::new(config.speech.cache_mib << 20);
+        let speech = Arc::new(Self { config, voices, links, shelf, closing: AtomicBool::new(false), fatal });
+        tokio::spawn(Self::tick(Arc::downgrade(&speech)));
+        tokio::spawn(Self::reroute(Arc::downgrade(&speech), told));
+        speech
+    }
+
+    async fn tick(speech: std::sync::Weak<Self>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let Some(speech) = speech.upgrade() else { return };
+            for link in &speech.links {
+                link.tick();
+            }
+        }
+    }
+
+    /// Checks the request, then queues it, joins the same one in flight, or answers from the cache.
+    ///
+    /// # Errors
+    /// Everything that can be known before the first sound.
+    pub async fn speak(&self, request: SpeechRequest) -> Result<Speaking, Error> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Error::ShuttingDown);
+        }
+        let route = route::route(&self.links, request.engine.as_deref())?;
+        let voice = self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?;
+        let resolved = resolve(&self.config, &request, &voice, &route)?;
+        if let Some(speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
+            return Ok(speaking);
+        }
+        let limits = text::Limits {
+            first_chars: self.config.text.first_segment_chars.min(route[0].info.max_segment_chars),
+            max_chars: route[0].info.max_segment_chars,
+        };
+        let pieces = text::segment(&request.text, limits);
+        if pieces.is_empty() {
+            let message = "there is nothing to say: the text has no letters and no digits";
+            return Err(Error::invalid("nothing_to_say", Some("input"), message));
+        }
+        let shares = shares(&route, &pieces, resolved.language.as_deref())?;
+        let mut conditionings = Vec::with_capacity(shares.len());
+        for (stop, _) in &shares {
+            conditionings.push(route[*stop].link.conditioning(&voice).await?);
+        }
+        let script = script(&request, &resolved, &voice, &route[shares[0].0], pieces);
+        self.begin(script, &route, shares, conditionings)
+    }
+
+    /// From the cache, or together with those who listen to the same already.
+    fn again(&self, key: &Key, request: &SpeechRequest) -> Option<Speaking> {
+        if let Some(spoken) = self.shelf.cache.get(key) {
+            metrics::counter!("ishowtts_cache_hits_total").increment(1);
+            return Some(Speaking::kept(spoken));
+        }
+        let job = self.shelf.flights.lock().get(key).cloned()?;
+        let speaking = Speaking::join(&job, &self.shelf)?;
+        job.promote(request.class);
+        metrics::counter!("ishowtts_joined_total").increment(1);
+        Some(speaking)
+    }
+
+    fn begin(
+        &self,
+        script: Script,
+        route: &[Stop],
+        shares: Vec<(usize, Vec<usize>)>,
+        conditionings: Vec<ConditioningId>,
+    ) -> Result<Speaking, Error> {
+        let ahead = Ahead {
+            max_unread_samples: (self.config.speech.max_unread_s * f64::from(script.sample_rate_hz)) as u64,
+            max_kept_samples: self.shelf.cache.max_entry_samples(),
+        };
+        let (key, order) = (script.key, script.order);
+        // Held until the job can be joined, so that the same request is started once.
+        let mut flights = self.shelf.flights.lock();
+        if let Some(key) = key
+            && let Some(job) = flights.get(&key)
+            && let Some(speaking) = Speaking::join(job, &self.shelf)
+        {
+            job.promote(order.class);
+            return Ok(speaking);
+        }
+        let job = Job::new(script, ahead, Arc::clone(&self.shelf));
+        if let Some(key) = key {
+            flights.insert(key, Arc::clone(&job));
+        }
+        let speaking = Speaking::join(&job, &self.shelf).ok_or(Error::ShuttingDown)?;
+        drop(flights);
+        for ((stop, segments), conditioning) in shares.into_iter().zip(conditionings) {
+            let link = &route[stop].link;
+            let task = Task { job: Arc::clone(&job), segments: segments.clone(), conditioning };
+            match link.submit(task, order) {
+                Ok(id) => job.add_part(Arc::clone(link), id, segments),
+                Err(error) => {
+                    job.fail(error.clone());
+                    return Err(error);
+                }
+            }
+        }
+        Ok(speaking)
+    }
+
+    /// Gives what one engine could not say to the next one of the route that can.
+    async fn reroute(speech: std::sync::Weak<Self>, mut told: mpsc::UnboundedReceiver<Unsaid>) {
+        while let Some(unsaid) = told.recv().await {
+            let Some(speech) = speech.upgrade() else { return };
+            tokio::spawn(async move {
+                if let Err(error) = speech.say_elsewhere(&unsaid).await {
+                    unsaid.job.fail(error);
+                }
+            });
+        }
+    }
+
+    async fn say_elsewhere(&self, unsaid: &Unsaid) -> Result<(), Error> {
+        let line = &unsaid.job.script.lines[unsaid.segment];
+        let language = line.segment.language.as_deref();
+        let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
+        for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
+            let Ok(info) = link.info() else { continue };
+            if route::cannot_say(&info, &line.segment.text, language).is_some() {
+                continue;
+            }
+            let voice = self.voices.get(&unsaid.job.script.voice)?;
+            let Ok(conditioning) = link.conditioning(&voice).await else { continue };
+            tracing::info!(from = unsaid.engine, to = link.name, "segment goes to the next engine");
+            let segments = vec![unsaid.segment];
+            let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), conditioning };
+            let order = Order { continues: true, ..unsaid.job.script.order };
+            let id = link.submit(task, order)?;
+            unsaid.job.add_part(Arc::clone(link), id, segments);
+            return Ok(());
+        }
+        Err(unsaid.error.clone())
+    }
+
+    #[must_use]
+    pub fn voices(&self) -> &Library {
+        &self.voices
+    }
+
+    #[must_use]
+    pub fn engines(&self) -> Vec<EngineStatus> {
+        self.links.iter().map(|link| EngineStatus { name: link.name.clone(), state: link.state() }).collect()
+    }
+
+    /// True when every configured engine is loaded and the pinned voices are prepared.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        !self.closing.load(Ordering::Acquire) && self.links.iter().all(|link| link.info().is_ok())
+    }
+
+    /// Waits until `ready`.
+    ///
+    /// # Errors
+    /// What broke an engine.
+    pub async fn wait_ready(&self) -> Result<(), Error> {
+        for link in &self.links {
+            let mut state = link.watch_state();
+            drop(state.wait_for(|state| !matches!(state, EngineState::Loading)).await);
+            link.info()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something fatal (a hang, a broken engine); what it resolves to is for the log. The program then
+    /// exits with 70.
+    pub async fn failed(&self) -> String {
+        let mut fatal = self.fatal.subscribe();
+        let message = fatal.wait_for(Option::is_some).await.ok().and_then(|message| message.clone());
+        message.unwrap_or_default()
+    }
+
+    /// No new requests; waits until those in flight have been read or `grace` is over, then ends the engines.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.closing.store(true, Ordering::Release);
+        let mut listening = self.shelf.listening.subscribe();
+        let unread = tokio::time::timeout(grace, listening.wait_for(|listening| *listening == 0)).await.is_err();
+        if unread {
+            tracing::warn!("some speech was still unread when the grace period ended");
+        }
+        for link in &self.links {
+            link.close();
+        }
+        let links: Vec<_> =
+            self.links.iter().filter(|link| !matches!(link.state(), EngineState::Broken(_))).cloned().collect();
+        let joined = tokio::task::spawn_blocking(move || links.iter().for_each(|link| link.join())).await;
+        if joined.is_err() {
+            tracing::error!("an engine did not end cleanly");
+        }
+    }
+}
+
+/// Which stop of the route says which segments, ascending; the one of the first segment comes first.
+fn shares(route: &[Stop], pieces: &[Piece], language: Option<&str>) -> Result<Vec<(usize, Vec<usize>)>, Error> {
+    let mut shares: Vec<(usize, Vec<usize>)> = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        let stop = route::choose(route, &piece.text, language)?;
+        match shares.iter_mut().find(|(of, _)| *of == stop) {
+            Some((_, segments)) => segments.push(index),
+            None => shares.push((stop, vec![index])),
+        }
+    }
+    Ok(shares)
+}

@@ -1,0 +1,306 @@
+//! The whole room against the fake engine: real threads, steps let go one by one where order matters.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{EngineState, Speaking, Speech, SpeechRequest};
+use crate::{
+    config::Config,
+    engine::{FakeHost, FakeOptions, Gate},
+    error::Error,
+    scheduler::{Class, Owner},
+    voices::Library,
+};
+
+const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
+
+fn request(text: &str) -> SpeechRequest {
+    SpeechRequest {
+        text: text.to_owned(),
+        voice: None,
+        engine: None,
+        language: None,
+        speed: 1.0,
+        seed: None,
+        cache: true,
+        streamed: true,
+        class: Class::Interactive,
+        owner: Owner(1),
+        params: BTreeMap::new(),
+    }
+}
+
+fn fake(change: impl FnOnce(&mut FakeOptions)) -> FakeOptions {
+    let mut options = FakeOptions::default();
+    change(&mut options);
+    options
+}
+
+async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+    let (voices, problems) =
+        Library::load(std::path::Path::new("/nonexistent"), &config.voices.default, &config.voices.aliases);
+    assert!(problems.is_empty(), "{problems:?}");
+    let engines = engines.into_iter().map(|options| (options.info.name.clone(), FakeHost::start(options))).collect();
+    let speech = Speech::start(Arc::new(config), voices, engines);
+    speech.wait_ready().await.ok();
+    speech
+}
+
+async fn simple(change: impl FnOnce(&mut FakeOptions)) -> Arc<Speech> {
+    service(Config::default(), vec![fake(change)]).await
+}
+
+async fn all(mut speaking: Speaking) -> Result<Vec<f32>, Error> {
+    let mut samples = Vec::new();
+    while let Some(chunk) = speaking.next().await? {
+        samples.extend_from_slice(&chunk);
+    }
+    Ok(samples)
+}
+
+async fn say(speech: &Speech, request: SpeechRequest) -> Result<Vec<f32>, Error> {
+    all(speech.speak(request).await?).await
+}
+
+#[tokio::test]
+async fn a_text_is_spoken_in_order_and_the_same_each_time() {
+    let speech = simple(|_| {}).await;
+    let mut speaking = speech.speak(request(THREE)).await.unwrap();
+    assert_eq!((speaking.segments, speaking.cached), (3, false));
+    let first = speaking.next().await.unwrap().unwrap();
+    assert_eq!(speaking.segments_read(), 1);
+    let mut whole = first.to_vec();
+    whole.extend(all(speaking).await.unwrap());
+
+    let again = speech.speak(request(THREE)).await.unwrap();
+    assert!(again.cached);
+    assert_eq!(all(again).await.unwrap(), whole);
+    let past_the_cache = say(&speech, SpeechRequest { cache: false, ..request(THREE) }).await.unwrap();
+    assert_eq!(past_the_cache, whole);
+}
+
+#[tokio::test]
+async fn seeds_are_kept_told_and_varied() {
+    let speech = simple(|_| {}).await;
+    let seed_of = async |seed| speech.speak(SpeechRequest { seed, ..request(THREE) }).await.unwrap().seed;
+    assert_eq!(seed_of(Some(5)).await, 5);
+    assert_eq!(seed_of(None).await, seed_of(None).await);
+    assert_ne!(seed_of(Some(-1)).await, seed_of(Some(-1)).await);
+    let five = say(&speech, SpeechRequest { seed: Some(5), ..request(THREE) }).await.unwrap();
+    let six = say(&speech, SpeechRequest { seed: Some(6), ..request(THREE) }).await.unwrap();
+    assert_ne!(five, six);
+    assert!(matches!(say(&speech, SpeechRequest { seed: Some(-2), ..request("a") }).await, Err(Error::Invalid { .. })));
+}
+
+#[tokio::test]
+async fn the_same_request_in_flight_is_spoken_once() {
+    let gate = Arc::new(Gate::default());
+    let speech = simple(|options| options.gate = Some(Arc::clone(&gate))).await;
+    let first = speech.speak(request(THREE)).await.unwrap();
+    let second = speech.speak(request(THREE)).await.unwrap();
+    // Three segments are three steps; a fourth would wait at the gate for ever.
+    gate.open(3);
+    let (first, second) = tokio::join!(all(first), all(second));
+    assert_eq!(first.unwrap(), second.unwrap());
+}
+
+#[tokio::test]
+async fn the_last_listener_out_gives_the_slots_back() {
+    let gate = Arc::new(Gate::default());
+    let speech = simple(|options| options.gate = Some(Arc::clone(&gate))).await;
+    drop(speech.speak(request(THREE)).await.unwrap());
+    let other = speech.speak(request("Another text.")).await.unwrap();
+    // One step was running for the one who left; the second is for the other, not for the rest of the first.
+    gate.open(2);
+    assert!(!all(other).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_who_stays_still_hears_all_when_another_leaves() {
+    let gate = Arc::new(Gate::default());
+    let speech = simple(|options| options.gate = Some(Arc::clone(&gate))).await;
+    let leaving = speech.speak(request(THREE)).await.unwrap();
+    let staying = speech.speak(request(THREE)).await.unwrap();
+    drop(leaving);
+    gate.open(3);
+    let stayed = all(staying).await.unwrap();
+    assert_eq!(stayed, say(&speech, request(THREE)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_listener_that_does_not_read_holds_its_own_request_only() {
+    let gate = Arc::new(Gate::default());
+    let mut config = Config::default();
+    config.speech.window_segments = 1;
+    let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
+    let mut unread = speech.speak(request(THREE)).await.unwrap();
+    gate.open(1);
+    // Nobody has read the first segment: the engine is free for others, however many steps they take.
+    let other = SpeechRequest { owner: Owner(2), ..request("Another text that is spoken meanwhile.") };
+    gate.open(1);
+    assert!(!say(&speech, other).await.unwrap().is_empty());
+    assert_eq!(unread.segments_read(), 0);
+    assert!(unread.next().await.unwrap().is_some());
+    gate.open(2);
+    assert!(unread.next().await.unwrap().is_some());
+    assert!(unread.next().await.unwrap().is_some());
+    assert!(unread.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn every_fault_is_an_error_and_the_next_request_is_spoken() {
+    let speech = simple(|_| {}).await;
+    for marker in ["[raise]", "[nan]", "[empty]", "[silent]"] {
+        let outcome = say(&speech, request(&format!("Some words {marker} here."))).await;
+        assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{marker}: {outcome:?}");
+        assert!(say(&speech, request("Some words.")).await.is_ok(), "after {marker}");
+    }
+    assert!(matches!(say(&speech, request("Be [invalid] now.")).await, Err(Error::Invalid { .. })));
+    assert!(matches!(say(&speech, request("Some [refuse] words.")).await, Err(Error::Refused { .. })));
+}
+
+#[tokio::test]
+async fn a_failure_after_the_first_segment_is_no_clean_end() {
+    let speech = simple(|_| {}).await;
+    let text = "One is the first sentence of all. Two is the [raise] sentence here. Three is the last sentence.";
+    let mut speaking = speech.speak(request(text)).await.unwrap();
+    assert!(speaking.next().await.unwrap().is_some());
+    assert!(matches!(speaking.next().await, Err(Error::EngineFailed { .. })));
+}
+
+#[tokio::test]
+async fn what_one_engine_cannot_say_goes_to_the_next() {
+    let latin = fake(|options| options.info.scripts = vec!["Latn".to_owned()]);
+    let any = fake(|options| {
+        options.info.name = "other".to_owned();
+        options.info.sample_rate_hz = 16_000;
+    });
+    let speech = service(Config::default(), vec![latin, any]).await;
+    let reference = say(&speech, request("One is the first sentence of all.")).await.unwrap();
+    for second in ["你好，世界，今天的天气真不错。", "Two is a [refuse] sentence here."] {
+        let text = format!("One is the first sentence of all. {second}");
+        let mut speaking = speech.speak(SpeechRequest { seed: Some(3), ..request(&text) }).await.unwrap();
+        assert_eq!((speaking.sample_rate_hz, speaking.segments), (24_000, 2), "{second}");
+        assert_eq!(speaking.next().await.unwrap().unwrap().len(), reference.len());
+        let elsewhere = speaking.next().await;
+        if second.contains("[refuse]") {
+            // The other fake refuses it too.
+            assert!(matches!(elsewhere, Err(Error::Refused { .. })));
+        } else {
+            let chars = second.chars().count() as f64;
+            let expected = chars * 60.0 * 24.0;
+            let got = elsewhere.unwrap().unwrap().len() as f64;
+            assert!((got - expected).abs() < 48.0, "resampled to the job's rate: {got} {expected}");
+            assert!(speaking.next().await.unwrap().is_none());
+        }
+    }
+    let named = SpeechRequest { engine: Some("fake".to_owned()), ..request("你好，世界。") };
+    let refused = say(&speech, named).await.unwrap_err();
+    assert!(refused.to_string().contains("Latn"), "{refused}");
+}
+
+#[tokio::test]
+async fn several_slots_finish_out_of_order_and_leave_in_order() {
+    let speech = simple(|options| {
+        options.info.max_slots = 4;
+        options.info.max_shared = 4;
+        options.info.cost.steps = 5;
+    })
+    .await;
+    let together = say(&speech, request(THREE)).await.unwrap();
+    let alone = simple(|options| options.info.cost.steps = 5).await;
+    assert_eq!(together, say(&alone, request(THREE)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_at_once() {
+    let gate = Arc::new(Gate::default());
+    let mut config = Config::default();
+    config.queue.max_requests = 2;
+    let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
+    let first = speech.speak(request("Number one.")).await.unwrap();
+    let second = speech.speak(request("Number two.")).await.unwrap();
+    let third = speech.speak(request("Number three.")).await;
+    assert!(matches!(third, Err(Error::Busy { retry_after }) if retry_after > Duration::ZERO));
+    gate.open(3);
+    all(first).await.unwrap();
+    all(second).await.unwrap();
+    assert!(say(&speech, request("Number three.")).await.is_ok());
+}
+
+#[tokio::test]
+async fn speech_that_cannot_start_in_time_is_given_up() {
+    let gate = Arc::new(Gate::default());
+    let mut config = Config::default();
+    config.queue.max_wait_s = 0.05;
+    let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
+    let first = speech.speak(request("Number one.")).await.unwrap();
+    let second = speech.speak(request("Number two.")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    gate.open(1);
+    assert!(all(first).await.is_ok());
+    assert!(matches!(all(second).await, Err(Error::Deadline { .. })));
+}
+
+#[tokio::test]
+async fn a_broken_engine_fails_its_requests_and_is_told() {
+    let speech = simple(|_| {}).await;
+    assert!(speech.ready());
+    let outcome = say(&speech, request("Please [break] now.")).await;
+    assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
+    assert!(speech.failed().await.contains("broke"));
+    assert!(!speech.ready());
+    assert!(matches!(speech.engines()[0].state, EngineState::Broken(_)));
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_load_is_told() {
+    let speech = simple(|options| options.fail_load = true).await;
+    assert!(speech.failed().await.contains("not to load"));
+    assert!(matches!(speech.speak(request("a")).await, Err(Error::EngineFailed { .. })));
+}
+
+#[tokio::test]
+async fn a_step_that_hangs_is_told() {
+    let gate = Arc::new(Gate::default());
+    let mut config = Config::default();
+    config.speech.max_step_s = 0.05;
+    let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
+    let outcome = say(&speech, request("Hang on.")).await;
+    assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
+    assert!(speech.failed().await.contains("one step"));
+    gate.open(1);
+}
+
+#[tokio::test]
+async fn shutting_down_waits_for_listeners_and_refuses_others() {
+    let gate = Arc::new(Gate::default());
+    let speech = simple(|options| options.gate = Some(Arc::clone(&gate))).await;
+    let speaking = speech.speak(request(THREE)).await.unwrap();
+    let closing = tokio::spawn({
+        let speech = Arc::clone(&speech);
+        async move { speech.shut_down(Duration::from_secs(30)).await }
+    });
+    while speech.ready() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(speech.speak(request("More.")).await, Err(Error::ShuttingDown)));
+    gate.open(3);
+    assert!(all(speaking).await.is_ok());
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told() {
+    let speech = simple(|_| {}).await;
+    let error = async |change: fn(&mut SpeechRequest)| {
+        let mut request = request("Some words.");
+        change(&mut request);
+        say(&speech, request).await.unwrap_err().code()
+    };
+    assert_eq!(error(|request| request.speed = f64::NAN).await, "invalid_speed");
+    assert_eq!(error(|request| request.speed = 5.0).await, "invalid_speed");
+    assert_eq!(error(|request| request.text = "?! 😀".to_owned()).await, "nothing_to_say");
+    assert_eq!(error(|request| request.text = "a".repeat(60_000)).await, "text_too_long");
+    assert_eq!(error(|request| request.voice = Some("../x".to_owned())).await, "voice_not_found");
+    assert_eq!(error(|request| request.engine = Some("gpt".to_owned())).await, "model_not_found");
+}
