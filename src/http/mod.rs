@@ -1,0 +1,135 @@
+//! HTTP: one file per surface. Runs on tokio's threads; never waits for Python, never touches a disk.
+
+mod body;
+mod connection;
+mod door;
+mod error;
+mod guard;
+mod health;
+mod metrics;
+mod models;
+mod openai;
+mod openai_request;
+mod request_id;
+mod sound;
+#[cfg(test)]
+mod tests;
+mod voices;
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use tokio::sync::watch;
+
+use self::{
+    connection::{Door, Peer},
+    error::ApiError,
+    guard::Guard,
+    metrics::{Metrics, UPKEEP_PERIOD},
+};
+use crate::{config::Config, speech::Speech};
+
+/// For connections that are closed at the end of the grace period.
+const CLOSING_LIMIT: Duration = Duration::from_secs(1);
+
+/// What handlers share.
+pub struct App {
+    speech: Arc<Speech>,
+    config: Arc<Config>,
+    guard: Guard,
+    metrics: Arc<Metrics>,
+    started_unix_s: u64,
+}
+
+impl App {
+    #[must_use]
+    pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> Arc<Self> {
+        let guard = Guard::new(&config.http);
+        let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), started_unix_s })
+    }
+}
+
+/// Makes the counters of all rooms arrive at `/metrics`. To be called before the first of them counts.
+pub fn install_metrics() {
+    metrics::install();
+}
+
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/audio/speech", post(openai::speech))
+        .route("/v1/audio/voices", get(voices::list))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::one))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .fallback(async |uri: Uri| ApiError::unknown_path(uri.path()))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            ApiError::wrong_method(method.as_str(), uri.path())
+        })
+        .layer(from_fn_with_state(Arc::clone(&app), door::pass))
+        .with_state(app)
+}
+
+/// Serves until `stop` turns true (or its sender is gone), then accepts nothing more and returns when what is in
+/// flight has been sent, or when the configured grace period is over: what is left then is broken off.
+///
+/// # Errors
+/// The socket cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    speech: Arc<Speech>,
+    config: Arc<Config>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let grace = seconds(config.http.shutdown_grace_s);
+    let (close, closed) = watch::channel(false);
+    let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
+    let app = App::new(speech, config);
+    let metrics = Arc::clone(&app.metrics);
+
+    let service = router(app).into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(door, service).with_graceful_shutdown(stopped(stop.clone()));
+    let out_of_time = async {
+        stopped(stop).await;
+        tokio::time::sleep(grace).await;
+    };
+    let upkeep = async {
+        loop {
+            tokio::time::sleep(UPKEEP_PERIOD).await;
+            metrics.run_upkeep();
+        }
+    };
+    tokio::select! {
+        outcome = serving => return outcome,
+        () = out_of_time => tracing::warn!("some requests were still in flight when the grace period ended"),
+        () = upkeep => {}
+    }
+    close.send_replace(true);
+    let _ = tokio::time::timeout(CLOSING_LIMIT, close.closed()).await;
+    Ok(())
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone: nobody could stop the server any more.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The configuration is checked at its start; what is out of range here means no limit.
+fn seconds(value: f64) -> Duration {
+    const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+    Duration::try_from_secs_f64(value).unwrap_or(FOREVER).min(FOREVER)
+}

@@ -1,0 +1,90 @@
+//! The router and the server against the fake engine.
+
+mod lists;
+mod server;
+mod speaking;
+
+use std::{path::Path, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+};
+use bytes::Bytes;
+use tower::ServiceExt;
+
+use super::{App, router};
+use crate::{
+    config::Config,
+    engine::{FakeHost, FakeOptions},
+    speech::Speech,
+    voices::Library,
+};
+
+const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
+
+async fn service(config: &Arc<Config>, engines: Vec<FakeOptions>) -> Arc<Speech> {
+    let (voices, _) = Library::load(Path::new(""), &config.voices.default, &config.voices.aliases);
+    let engines = engines.into_iter().map(|options| (options.info.name.clone(), FakeHost::start(options))).collect();
+    let speech = Speech::start(Arc::clone(config), voices, engines);
+    speech.wait_ready().await.ok();
+    speech
+}
+
+async fn app_with(config: Config, engine: FakeOptions) -> Router {
+    let config = Arc::new(config);
+    router(App::new(service(&config, vec![engine]).await, config))
+}
+
+async fn app() -> Router {
+    app_with(Config::default(), FakeOptions::default()).await
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("ASCII"))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// Checks that the answer has the one error shape, and gives its status and code.
+    fn error(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{:?}", self.body);
+        let body = self.json();
+        let error = body["error"].as_object().expect("an error");
+        let mut fields: Vec<_> = error.keys().map(String::as_str).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["code", "message", "param", "type"]);
+        assert!(!error["message"].as_str().expect("a message").is_empty());
+        (self.status.as_u16(), error["code"].as_str().expect("a code").to_owned())
+    }
+}
+
+async fn send(app: &Router, request: Request<Body>) -> Answer {
+    let response = app.clone().oneshot(request).await.expect("infallible");
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a whole body");
+    assert!(parts.headers.contains_key("x-request-id"), "{parts:?}");
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "localhost:8880")
+}
+
+async fn get(app: &Router, path: &str) -> Answer {
+    send(app, request("GET", path).body(Body::empty()).expect("a request")).await
+}
+
+async fn post(app: &Router, body: impl Into<Body>) -> Answer {
+    send(app, request("POST", "/v1/audio/speech").body(body.into()).expect("a request")).await
+}
