@@ -1,0 +1,115 @@
+"""The native module: the server, as Python sees it (src/bridge/)."""
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+class Config:
+    """The configuration, loaded and checked. Immutable."""
+
+    @staticmethod
+    def load(path: str | os.PathLike[str] | None = None, flags: list[tuple[str, str, str]] = ...) -> Config:
+        """Defaults < file < environment < flags.
+
+        ``path`` None: the file that ISHOWTTS_CONFIG names, else the user's own if there is one. ``flags``: dotted key,
+        value, and the flag as it was typed. Raises :class:`~ishowtts.errors.ConfigError` with a line for each mistake.
+        """
+
+    def explain(self) -> list[tuple[str, str, str]]:
+        """Key, value and origin of every setting, in the order of the keys."""
+
+    @property
+    def file(self) -> str | None:
+        """The file that was read, if any."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def fallback(self) -> list[str]: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def threads(self) -> int:
+        """The thread budget of the whole program."""
+
+class Runtime:
+    """Speech in this process, with or without a server.
+
+    The engines start, in the background, with the first call that needs them: ``serve`` (once it has its port),
+    ``wait_ready``, ``speak`` or ``engines``. All methods may be called on any thread and wait without the interpreter
+    lock; Ctrl-C ends the waiting ones. A context manager; closed by itself when it is dropped and at exit.
+    """
+
+    def __new__(cls, config: Config) -> Runtime: ...
+    def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Waits until the engines can speak. Raises SpeechError if one cannot be loaded, TimeoutError."""
+
+    def speak(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        engine: str | None = None,
+        language: str | None = None,
+        speed: float = 1.0,
+        seed: int | None = None,
+        cache: bool = True,
+    ) -> Stream:
+        """Waits until the engines can speak, then queues the text; returns before the first sound.
+
+        ``seed`` None: from text, voice and settings; -1: another each time. Raises
+        :class:`~ishowtts.errors.SpeechError` for what can be known by then.
+        """
+
+    def voices(self) -> list[dict[str, Any]]:
+        """id, name, description, languages, licence, default and aliases of each, sorted by id."""
+
+    def engines(self) -> list[dict[str, Any]]:
+        """name and state ("loading", "ready", "broken") of each; when ready, the fields of
+        :class:`~ishowtts.engine.EngineInfo`; when broken, the reason."""
+
+    def serve(self) -> int:
+        """Serves HTTP until ``shutdown`` and closes the runtime; returns the exit code.
+
+        Prints ``ishowtts listens on http://ADDRESS:PORT`` on standard error once the port is open. Raises IshowttsError
+        if it cannot be opened, before any engine loads. 70: an engine broke or hangs. Where that keeps the interpreter
+        for itself the process ends with 70 after 5 s; where its thread still hangs at exit, the process ends with 70.
+        """
+
+    def shutdown(self) -> None:
+        """Lets ``serve`` end once what is in flight has been sent. Also from a signal handler."""
+
+    def close(self) -> None:
+        """Ends the engines, and the streams that are still read."""
+
+    def __enter__(self) -> Runtime: ...
+    def __exit__(self, kind: object, error: object, trace: object, /) -> None: ...
+
+class Stream:
+    """Speech, piece by piece: iterating waits for the next one. Dropping it gives the speech up."""
+
+    @property
+    def sample_rate_hz(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def voice(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def cached(self) -> bool:
+        """Nothing had to be spoken."""
+
+    @property
+    def segments(self) -> int: ...
+    @property
+    def segments_read(self) -> int:
+        """Segments that were read to the end."""
+
+    def __iter__(self) -> Stream: ...
+    def __next__(self) -> npt.NDArray[np.float32]:
+        """Mono float32. Raises SpeechError if the speech ends early: what was read is then not all of it."""

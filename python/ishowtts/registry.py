@@ -1,0 +1,82 @@
+"""Finds engines by name. An engine is an entry point of the group ``ishowtts.engines``: a package adds one by naming a
+callable ``load(options: Mapping[str, object], threads: int)`` that returns an
+:class:`~ishowtts.engine.Engine` or a :class:`~ishowtts.engine.WholeSegmentEngine`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from ishowtts.engine import Engine, WholeSegmentAdapter, WholeSegmentEngine
+from ishowtts.errors import InvalidSetting, IshowttsError
+
+GROUP = "ishowtts.engines"
+
+# Read once, when the libraries are imported: one budget for the program instead of one thread a core for each of them.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Available:
+    """An engine that is installed; nothing of it has been imported."""
+
+    name: str
+    package: str
+    version: str
+
+
+def available() -> list[Available]:
+    """The installed engines, sorted by name."""
+    return [_describe(point) for point in _points().values()]
+
+
+def load(name: str, options: Mapping[str, object], threads: int) -> Engine:
+    """Imports and loads the engine ``name``.
+
+    Raises InvalidSetting for an unknown name or an option that the engine does not accept, and whatever else the
+    engine's own ``load`` raises.
+    """
+    points = _points()
+    point = points.get(name)
+    if point is None:
+        raise InvalidSetting(_unknown(name, list(points)))
+    for variable in _THREAD_VARIABLES:
+        os.environ.setdefault(variable, str(max(1, threads)))
+    package = _describe(point).package
+    try:
+        make = point.load()
+    except Exception as error:
+        raise IshowttsError(
+            f"the engine {name!r} of the package {package} could not be imported ({type(error).__name__}); "
+            f"is the package installed whole?"
+        ) from error
+    engine = make(options, threads)
+    if isinstance(engine, WholeSegmentEngine):
+        return WholeSegmentAdapter(engine)
+    if not isinstance(engine, Engine):
+        raise IshowttsError(f"the engine {name!r} of the package {package} returned {type(engine).__name__}, no engine")
+    return engine
+
+
+def _points() -> dict[str, EntryPoint]:
+    # The first of a name wins, as on the path.
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, point)
+    return dict(sorted(found.items()))
+
+
+def _describe(point: EntryPoint) -> Available:
+    if point.dist is None:
+        return Available(point.name, point.value.partition(".")[0], "")
+    return Available(point.name, point.dist.name, point.dist.version)
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    installed = ", ".join(names) if names else "none"
+    near = difflib.get_close_matches(name, names, 1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no engine is called {name!r}{meant} (installed: {installed})"

@@ -1,0 +1,167 @@
+//! Between the engine protocol's Python classes and the Rust structs of `crate::engine`. Called attached.
+
+use numpy::{PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::{
+    IntoPyObjectExt,
+    prelude::*,
+    types::{PyDict, PyList, PyTuple},
+};
+use serde_json::Value;
+
+use crate::{
+    engine::{Cost, EngineInfo, Segment},
+    voices::Voice,
+};
+
+/// The classes of `ishowtts.engine` that are handed to an engine.
+pub(super) struct Protocol {
+    segment: Py<PyAny>,
+    voice: Py<PyAny>,
+}
+
+impl Protocol {
+    pub(super) fn import(py: Python<'_>) -> PyResult<Self> {
+        let engine = py.import("ishowtts.engine")?;
+        Ok(Self { segment: engine.getattr("Segment")?.unbind(), voice: engine.getattr("Voice")?.unbind() })
+    }
+
+    pub(super) fn segment<'py>(&self, py: Python<'py>, segment: &Segment) -> PyResult<Bound<'py, PyAny>> {
+        let params = PyDict::new(py);
+        for (name, value) in segment.params.iter() {
+            params.set_item(name, json_to_python(py, value)?)?;
+        }
+        let arguments = (segment.text.as_str(), segment.language.as_deref(), segment.seed, segment.speed, params);
+        self.segment.bind(py).call1(arguments)
+    }
+
+    pub(super) fn voice<'py>(&self, py: Python<'py>, voice: &Voice, engine: &str) -> PyResult<Bound<'py, PyAny>> {
+        let hints = match voice.hints.get(engine) {
+            Some(hints) => json_to_python(py, hints)?,
+            None => PyDict::new(py).into_any(),
+        };
+        let (path, text) = match &voice.reference {
+            Some(reference) => (Some(reference.path.to_string_lossy()), Some(reference.text.as_str())),
+            None => (None, None),
+        };
+        let languages = PyTuple::new(py, &voice.languages)?;
+        self.voice.bind(py).call1((voice.id.as_str(), voice.version.as_str(), languages, hints, path, text))
+    }
+}
+
+pub(super) fn json_to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Value::Null => Ok(py.None().into_bound(py)),
+        Value::Bool(flag) => flag.into_bound_py_any(py),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => whole.into_bound_py_any(py),
+            (_, Some(whole)) => whole.into_bound_py_any(py),
+            _ => number.as_f64().into_bound_py_any(py),
+        },
+        Value::String(text) => text.into_bound_py_any(py),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| json_to_python(py, item)).collect::<PyResult<_>>()?;
+            Ok(PyList::new(py, items)?.into_any())
+        }
+        Value::Object(fields) => {
+            let dict = PyDict::new(py);
+            for (name, field) in fields {
+                dict.set_item(name, json_to_python(py, field)?)?;
+            }
+            Ok(dict.into_any())
+        }
+    }
+}
+
+/// # Errors
+/// A sentence that names the field that is missing, of the wrong type or out of range.
+pub(super) fn engine_info(info: &Bound<'_, PyAny>) -> Result<EngineInfo, String> {
+    let cost = field::<Bound<'_, PyAny>>(info, "cost")?;
+    let info = EngineInfo {
+        name: field(info, "name")?,
+        revision: field(info, "revision")?,
+        sample_rate_hz: field(info, "sample_rate_hz")?,
+        languages: field(info, "languages")?,
+        scripts: field(info, "scripts")?,
+        clones_voices: field(info, "clones_voices")?,
+        licence: field(info, "licence")?,
+        device: field(info, "device")?,
+        params: schema(info)?,
+        max_slots: field(info, "max_slots")?,
+        max_shared: field(info, "max_shared")?,
+        max_segment_chars: field(info, "max_segment_chars")?,
+        cost: Cost {
+            steps: field(&cost, "steps")?,
+            fixed_ms: field(&cost, "fixed_ms")?,
+            ms_per_char: field(&cost, "ms_per_char")?,
+            audio_ms_per_char: field(&cost, "audio_ms_per_char")?,
+        },
+    };
+    check(&info)?;
+    Ok(info)
+}
+
+fn field<'py, T>(holder: &Bound<'py, PyAny>, name: &str) -> Result<T, String>
+where
+    T: for<'any> FromPyObject<'any, 'py, Error: Into<PyErr>>,
+{
+    let value = holder.getattr(name).map_err(|_| format!("{} has no {name}", class(holder)))?;
+    value.extract().map_err(|_| format!("{}.{name} is of the wrong type ({})", class(holder), class(&value)))
+}
+
+fn schema(info: &Bound<'_, PyAny>) -> Result<Value, String> {
+    let read = || -> PyResult<String> {
+        let py = info.py();
+        let params = py.import("builtins")?.call_method1("dict", (info.getattr("params")?,))?;
+        py.import("json")?.call_method1("dumps", (params,))?.extract()
+    };
+    let text = read().map_err(|_| "EngineInfo.params is not a JSON Schema".to_owned())?;
+    serde_json::from_str(&text).map_err(|_| "EngineInfo.params is not a JSON Schema".to_owned())
+}
+
+fn check(info: &EngineInfo) -> Result<(), String> {
+    let cost = &info.cost;
+    let named = [("name", &info.name), ("revision", &info.revision), ("licence", &info.licence)];
+    if let Some((name, _)) = named.iter().find(|(_, value)| value.is_empty()) {
+        return Err(format!("EngineInfo.{name} is empty"));
+    }
+    if !(4_000..=192_000).contains(&info.sample_rate_hz) {
+        return Err(format!("EngineInfo.sample_rate_hz is {}", info.sample_rate_hz));
+    }
+    let counts = [
+        ("max_segment_chars", info.max_segment_chars),
+        ("max_slots", info.max_slots),
+        ("max_shared", info.max_shared),
+        ("cost.steps", cost.steps as usize),
+    ];
+    if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+        return Err(format!("EngineInfo.{name} is 0"));
+    }
+    let times =
+        [("fixed_ms", cost.fixed_ms), ("ms_per_char", cost.ms_per_char), ("audio_ms_per_char", cost.audio_ms_per_char)];
+    if let Some((name, value)) = times.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+        return Err(format!("EngineInfo.cost.{name} is {value}"));
+    }
+    if cost.audio_ms_per_char == 0.0 {
+        return Err("EngineInfo.cost.audio_ms_per_char is 0".to_owned());
+    }
+    Ok(())
+}
+
+/// Copies the samples out, once.
+///
+/// # Errors
+/// A sentence that says what came instead of one-dimensional, contiguous float32.
+pub(super) fn pcm(value: &Bound<'_, PyAny>) -> Result<Vec<f32>, String> {
+    let wrong = |got: String| format!("the engine returned {got} instead of one-dimensional, contiguous float32");
+    if let Ok(array) = value.extract::<PyReadonlyArray1<'_, f32>>() {
+        return array.as_slice().map(<[f32]>::to_vec).map_err(|_| wrong("a strided array".to_owned()));
+    }
+    match value.cast::<PyUntypedArray>() {
+        Ok(array) => Err(wrong(format!("{} of shape {:?}", array.dtype(), array.shape()))),
+        Err(_) => Err(wrong(class(value))),
+    }
+}
+
+pub(super) fn class(value: &Bound<'_, PyAny>) -> String {
+    value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string_lossy().into_owned())
+}

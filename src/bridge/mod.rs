@@ -1,0 +1,35 @@
+//! Where Rust meets Python: the only room that knows pyo3 and numpy.
+//!
+//! `host` runs a Python engine inside this process; `config`, `runtime` and `stream` are what Python sees of the server.
+
+mod config;
+mod convert;
+mod errors;
+mod faults;
+mod host;
+mod log;
+mod runtime;
+mod stepping;
+mod stream;
+mod wait;
+
+use pyo3::prelude::*;
+
+pub use self::{config::Config, host::start, runtime::Runtime, stream::Stream};
+
+/// What else importing `ishowtts._native` does.
+///
+/// # Errors
+/// Whatever Python raises.
+pub fn initialise(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // The thread that imports it first is Python's main thread, whose end the interpreter awaits before it runs `atexit`:
+    // it must not be an engine's.
+    module.py().import("threading")?;
+    // Before the interpreter ends, while the engines' threads can still use it.
+    let close_all = wrap_pyfunction!(runtime::_close_all, module)?;
+    module.py().import("atexit")?.call_method1("register", (close_all,))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,390 @@
+//! `ishowtts._native.Runtime`: the whole program behind one object. Its methods wait detached.
+//!
+//! The engines start with the first call that needs them, so that a port that is taken is known before anything loads.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, OnceLock, Weak,
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyList, PyString},
+};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::watch,
+};
+
+use super::{
+    config::Config,
+    convert::json_to_python,
+    errors, host,
+    stream::Stream,
+    wait::{SIGNAL_PERIOD, wait},
+};
+use crate::{
+    engine::StartHost,
+    http,
+    scheduler::{Class, Owner},
+    speech::{EngineState, Speech, SpeechRequest},
+    voices::Library,
+};
+
+const TOKIO_THREADS: usize = 2;
+/// What a program ends with when it must be started anew (EX_SOFTWARE of sysexits.h).
+const EXIT_BROKEN: i32 = 70;
+/// An engine that hangs may hold the interpreter: if Python cannot take the exit code by then, the process ends itself.
+const EXIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// For the threads of engines that broke in good order.
+const THREADS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runtimes that were not closed: an interpreter that ends must not meet their threads.
+static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+pub(super) struct Inner {
+    config: Arc<crate::config::Config>,
+    library: Library,
+    speech: OnceLock<Arc<Speech>>,
+    /// None once dropped.
+    tokio: Option<tokio::runtime::Runtime>,
+    handle: Handle,
+    stop: watch::Sender<bool>,
+    /// Held while it closes, so that whoever closes it too returns when all has ended.
+    closed: Mutex<bool>,
+}
+
+impl Inner {
+    fn new(config: Arc<crate::config::Config>) -> io::Result<Arc<Self>> {
+        super::log::start(&config.log.level);
+        http::install_metrics();
+        let (library, problems) =
+            Library::load(config.voices_directory(), &config.voices.default, &config.voices.aliases);
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+        let tokio =
+            Builder::new_multi_thread().worker_threads(TOKIO_THREADS).thread_name("tokio").enable_all().build()?;
+        let handle = tokio.handle().clone();
+        let inner = Arc::new(Self {
+            config,
+            library,
+            speech: OnceLock::new(),
+            tokio: Some(tokio),
+            handle,
+            stop: watch::Sender::new(false),
+            closed: Mutex::new(false),
+        });
+        let mut open = OPEN.lock();
+        open.retain(|other| other.strong_count() > 0);
+        open.push(Arc::downgrade(&inner));
+        Ok(inner)
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn speech(&self) -> &Arc<Speech> {
+        self.speech.get_or_init(|| {
+            let _inside = self.handle.enter();
+            Speech::start(Arc::clone(&self.config), self.library.clone(), self.hosts())
+        })
+    }
+
+    fn hosts(&self) -> Vec<(String, StartHost)> {
+        let mut seen = BTreeSet::new();
+        let route = std::iter::once(&self.config.engine).chain(&self.config.fallback);
+        route
+            .filter(|name| seen.insert((*name).clone()))
+            .map(|name| {
+                let options = self.config.engines.get(name).map(serde_json::to_string);
+                let options = options.and_then(Result::ok).unwrap_or_else(|| "{}".to_owned());
+                (name.clone(), host::start(name.clone(), options, self.config.threads()))
+            })
+            .collect()
+    }
+
+    /// Detached. Ends the engines' threads; waits for nobody who listens.
+    fn close(&self) {
+        self.stop.send_replace(true);
+        let mut closed = self.closed.lock();
+        if std::mem::replace(&mut *closed, true) {
+            return;
+        }
+        if let Some(speech) = self.speech.get() {
+            self.handle.block_on(speech.shut_down(Duration::ZERO));
+        }
+    }
+
+    /// On tokio: until it was asked to stop and all is sent, or until an engine is lost.
+    async fn serve(&self, listener: TcpListener, watchdog: &Watchdog) -> Result<i32, String> {
+        let speech = Arc::clone(self.speech());
+        let serving = http::serve(listener, Arc::clone(&speech), Arc::clone(&self.config), self.stop.subscribe());
+        tokio::select! {
+            outcome = serving => outcome.map(|()| 0).map_err(|error| format!("the socket failed: {error}")),
+            message = speech.failed() => {
+                tracing::error!("an engine is lost, the program ends: {message}");
+                watchdog.arm();
+                Ok(EXIT_BROKEN)
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() && self.speech.get().is_some() {
+            // The engines' threads need the interpreter to end: waiting for them attached would be a deadlock.
+            Python::try_attach(|py| py.detach(|| self.close()));
+        }
+        if let Some(tokio) = self.tokio.take() {
+            tokio.shutdown_background();
+        }
+    }
+}
+
+/// For `atexit`.
+#[pyfunction]
+pub fn _close_all(py: Python<'_>) -> PyResult<()> {
+    let open: Vec<_> = std::mem::take(&mut *OPEN.lock());
+    let ended = py.detach(|| {
+        open.iter().filter_map(Weak::upgrade).for_each(|inner| inner.close());
+        host::wait_for_threads(THREADS_LIMIT)
+    });
+    if !ended {
+        // An interpreter that ends kills the threads that want it, and with ours in between that is an abort.
+        tracing::error!("an engine hangs: the process ends without it");
+        for stream in ["stdout", "stderr"] {
+            let _ = py.import("sys")?.getattr(stream).and_then(|stream| stream.call_method0("flush"));
+        }
+        py.import("os")?.call_method1("_exit", (EXIT_BROKEN,))?;
+    }
+    Ok(())
+}
+
+/// Speech in this process, with or without a server.
+#[pyclass(frozen, module = "ishowtts._native")]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+#[pymethods]
+impl Runtime {
+    #[new]
+    fn new(py: Python<'_>, config: &Config) -> PyResult<Self> {
+        let config = config.shared();
+        let inner = py.detach(|| Inner::new(config))?;
+        Ok(Self { inner })
+    }
+
+    /// Starts the engines if they are not started, and waits until they can speak.
+    #[pyo3(signature = (timeout_s=None))]
+    fn wait_ready(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<()> {
+        let limit = timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let speech = py.detach(|| self.inner.speech());
+        let ready = async {
+            match limit {
+                Some(limit) => tokio::time::timeout(limit, speech.wait_ready()).await.ok(),
+                None => Some(speech.wait_ready().await),
+            }
+        };
+        match wait(py, &self.inner.handle, ready)? {
+            Some(ready) => ready.map_err(|error| errors::speech(py, &error)),
+            None => {
+                let message = format!("not ready within {} s", timeout_s.unwrap_or_default());
+                Err(pyo3::exceptions::PyTimeoutError::new_err(message))
+            }
+        }
+    }
+
+    /// Waits for the engines if they load still, then queues the text. Returns before the first sound.
+    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
+    fn speak(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyString>,
+        voice: Option<String>,
+        engine: Option<String>,
+        language: Option<String>,
+        speed: f64,
+        seed: Option<i64>,
+        cache: bool,
+    ) -> PyResult<Stream> {
+        self.wait_ready(py, None)?;
+        let request = SpeechRequest {
+            text: text.to_string_lossy().into_owned(),
+            voice,
+            engine,
+            language,
+            speed,
+            seed,
+            cache,
+            streamed: true,
+            class: Class::Interactive,
+            owner: Owner(0),
+            params: std::collections::BTreeMap::new(),
+        };
+        let speech = self.inner.speech();
+        match wait(py, &self.inner.handle, speech.speak(request))? {
+            Ok(speaking) => Ok(Stream::new(speaking, Arc::clone(&self.inner))),
+            Err(error) => Err(errors::speech(py, &error)),
+        }
+    }
+
+    /// The library, sorted by id.
+    fn voices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let voices = PyList::empty(py);
+        for voice in self.inner.library.iter() {
+            let dict = PyDict::new(py);
+            dict.set_item("id", &voice.id)?;
+            dict.set_item("name", &voice.name)?;
+            dict.set_item("description", &voice.description)?;
+            dict.set_item("languages", &voice.languages)?;
+            dict.set_item("licence", &voice.licence)?;
+            dict.set_item("default", self.is_default(&voice.id))?;
+            let aliases = self.inner.library.aliases().filter(|(_, id)| *id == voice.id).map(|(alias, _)| alias);
+            dict.set_item("aliases", aliases.collect::<Vec<_>>())?;
+            voices.append(dict)?;
+        }
+        Ok(voices)
+    }
+
+    /// The engines of the route, in its order.
+    fn engines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let statuses = py.detach(|| self.inner.speech().engines());
+        let engines = PyList::empty(py);
+        for status in statuses {
+            let dict = PyDict::new(py);
+            dict.set_item("name", status.name)?;
+            match status.state {
+                EngineState::Loading => dict.set_item("state", "loading")?,
+                EngineState::Broken(reason) => {
+                    dict.set_item("state", "broken")?;
+                    dict.set_item("reason", reason)?;
+                }
+                EngineState::Ready(info) => {
+                    dict.set_item("state", "ready")?;
+                    let info = serde_json::to_value(&*info).unwrap_or_default();
+                    for (field, value) in info.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
+                        dict.set_item(field, json_to_python(py, value)?)?;
+                    }
+                }
+            }
+            engines.append(dict)?;
+        }
+        Ok(engines)
+    }
+
+    /// Serves HTTP until `shutdown`. Returns the exit code: 0, or 70 if an engine is lost.
+    ///
+    fn serve(&self, py: Python<'_>) -> PyResult<i32> {
+        let http = &self.inner.config.http;
+        let listener = py.detach(|| TcpListener::bind((http.host.as_str(), http.port)));
+        let listener = listener.map_err(|error| errors::plain(py, cannot_listen(&http.host, http.port, &error)))?;
+        announce(listener.local_addr()?);
+        let (finished, mut outcome) = mpsc::channel();
+        let watchdog = Arc::new(Watchdog::default());
+        py.detach(|| {
+            let (inner, watchdog) = (Arc::clone(&self.inner), Arc::clone(&watchdog));
+            self.inner.handle.spawn(async move { finished.send(inner.serve(listener, &watchdog).await) });
+        });
+        let mut interrupted = None;
+        let outcome = loop {
+            let outcome = &mut outcome;
+            let waited = py.detach(move || outcome.recv_timeout(SIGNAL_PERIOD));
+            match waited {
+                Ok(outcome) => break outcome,
+                Err(RecvTimeoutError::Disconnected) => break Err("the server ended by itself".to_owned()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if let Err(error) = py.check_signals() {
+                self.shutdown();
+                if interrupted.replace(error).is_some() {
+                    break Ok(0);
+                }
+            }
+        };
+        if !matches!(outcome, Ok(EXIT_BROKEN)) {
+            py.detach(|| self.inner.close());
+        }
+        watchdog.disarm();
+        match interrupted {
+            Some(error) => Err(error),
+            None => outcome.map_err(|message| errors::plain(py, message)),
+        }
+    }
+
+    /// Lets `serve` end once what is in flight has been sent. From any thread, also from a signal handler.
+    fn shutdown(&self) {
+        self.inner.stop.send_replace(true);
+    }
+
+    /// Ends the engines and whoever still listens.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
+    }
+
+    fn __enter__(runtime: Py<Self>) -> Py<Self> {
+        runtime
+    }
+
+    fn __exit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, _error: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
+        self.close(py);
+    }
+}
+
+impl Runtime {
+    fn is_default(&self, id: &str) -> bool {
+        self.inner.library.default_voice().is_ok_and(|voice| voice.id == id)
+    }
+}
+
+/// Where scripts and supervisors look for the port, whatever the log level.
+fn announce(address: SocketAddr) {
+    eprintln!("ishowtts listens on http://{address}");
+}
+
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> String {
+    let mend = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has it; stop that one or choose another port",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023",
+        _ => "is http.host an address of this machine?",
+    };
+    format!("cannot listen on {host}:{port} ({}); {mend}", error.kind())
+}
+
+/// Ends the process unless it is disarmed in time.
+#[derive(Default)]
+struct Watchdog {
+    disarm: Mutex<Option<Sender<()>>>,
+}
+
+impl Watchdog {
+    fn arm(&self) {
+        let (disarm, disarmed) = mpsc::channel::<()>();
+        *self.disarm.lock() = Some(disarm);
+        let started = thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
+            if disarmed.recv_timeout(EXIT_LIMIT) == Err(RecvTimeoutError::Timeout) {
+                std::process::exit(EXIT_BROKEN);
+            }
+        });
+        if started.is_err() {
+            std::process::exit(EXIT_BROKEN);
+        }
+    }
+
+    fn disarm(&self) {
+        self.disarm.lock().take();
+    }
+}

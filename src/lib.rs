@@ -1,0 +1,21 @@
+pub mod audio;
+pub mod bridge;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod http;
+pub mod scheduler;
+pub mod speech;
+pub mod text;
+pub mod voices;
+
+#[pyo3::pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::bridge::{Config, Runtime, Stream};
+
+    #[pymodule_init]
+    fn initialise(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::bridge::initialise(module)
+    }
+}
