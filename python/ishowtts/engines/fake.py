@@ -1,0 +1,220 @@
+"""fake: a deterministic tone for tests and simulations. Its pitch follows text, voice and seed, its length the text
+and the speed; its options set how long everything takes. With ``faults = true``, markers in the text make it fail in
+every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``)."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engines import options
+from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
+
+_AMPLITUDE = 0.25
+_HANG_S = 24 * 3600.0
+_SLOW_FACTOR = 20
+_FAULTS = (
+    "refuse",
+    "invalid",
+    "raise",
+    "late-raise",
+    "error",
+    "nan",
+    "inf",
+    "empty",
+    "silent",
+    "dtype",
+    "shape",
+    "slow",
+    "hang",
+    "spin",
+    "freeze",
+    "exit",
+    "break",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """``[engines.fake]``."""
+
+    load_ms: float = 0.0
+    prepare_ms: float = 0.0
+    step_ms: float = 0.0
+    """Of one step, whatever it carries."""
+    ms_per_char: float = 0.0
+    """Of one step, for every character of every slot in it."""
+    audio_ms_per_char: float = 60.0
+    steps: int = 1
+    """That one segment takes. Each brings its share of the sound."""
+    slots: int = 1
+    shared: int = 1
+    sample_rate_hz: int = 24_000
+    scripts: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    max_segment_chars: int = 200
+    fail_load: bool = False
+    faults: bool = False
+    """Whether markers in the text make it fail."""
+
+
+@dataclass(frozen=True)
+class Tone:
+    """A voice, prepared."""
+
+    voice_id: str
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.voice_id)
+
+
+@dataclass
+class _Saying:
+    segment: Segment
+    pcm: Pcm
+    faults: frozenset[str]
+    step: int = 0
+
+
+class Fake:
+    """Implements :class:`~ishowtts.engine.Engine`."""
+
+    def __init__(self, chosen: Options) -> None:
+        self._options = chosen
+        self._saying: dict[int, _Saying] = {}
+        self._info = EngineInfo(
+            name="fake",
+            revision="1",
+            sample_rate_hz=chosen.sample_rate_hz,
+            languages=chosen.languages,
+            scripts=chosen.scripts,
+            clones_voices=True,
+            licence="Apache-2.0",
+            device="cpu",
+            max_segment_chars=chosen.max_segment_chars,
+            cost=Cost(chosen.steps, chosen.step_ms, chosen.ms_per_char, chosen.audio_ms_per_char),
+            max_slots=chosen.slots,
+            max_shared=chosen.shared,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def normalise(self, text: str, language: str | None) -> list[Spoken]:
+        return [Spoken(text, 0, len(text))]
+
+    def prepare(self, voice: Voice) -> Conditioning:
+        time.sleep(self._options.prepare_ms / 1e3)
+        if "refuse" in voice.hints:
+            raise InvalidSetting(f"the fake engine does not take the voice {voice.id!r}")
+        return Tone(voice.id)
+
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+        if not isinstance(conditioning, Tone):
+            raise TypeError("a conditioning of another engine")
+        if slot in self._saying or not 0 <= slot < self._options.slots:
+            raise RuntimeError(f"slot {slot} is not free")
+        if segment.params:
+            raise InvalidSetting(f"the fake engine has no parameter {next(iter(segment.params))!r}")
+        faults = frozenset(name for name in _FAULTS if self._options.faults and f"[{name}]" in segment.text)
+        if "refuse" in faults:
+            raise SegmentRefused("the fake engine was told to refuse this")
+        if "invalid" in faults:
+            raise InvalidSetting("the fake engine was told not to accept this")
+        self._saying[slot] = _Saying(segment, self._tone(segment, conditioning), faults)
+        return self._options.steps
+
+    def step(self, slots: Sequence[int]) -> list[Chunk]:
+        sayings = [self._saying[slot] for slot in slots]
+        chars = sum(len(saying.segment.text) for saying in sayings)
+        slow = _SLOW_FACTOR if any("slow" in saying.faults for saying in sayings) else 1
+        elapsed_ms = self._options.step_ms + self._options.ms_per_char * chars
+        if elapsed_ms > 0 or slow > 1:
+            time.sleep(max(elapsed_ms, 1.0) * slow / 1e3)
+        for saying in sayings:
+            self._fail(saying)
+        return [self._advance(slot) for slot in slots]
+
+    def cancel(self, slot: int) -> None:
+        self._saying.pop(slot, None)
+
+    def forget(self, conditioning: Conditioning) -> None:
+        if not isinstance(conditioning, Tone):
+            raise TypeError("a conditioning of another engine")
+
+    def close(self) -> None:
+        self._saying.clear()
+
+    def _fail(self, saying: _Saying) -> None:
+        """What ends or stops the step as a whole."""
+        if "hang" in saying.faults:
+            time.sleep(_HANG_S)
+        while "spin" in saying.faults:
+            pass
+        if "freeze" in saying.faults:
+            # Unlike CDLL, PyDLL keeps the interpreter's lock: nothing in Python can run any more.
+            ctypes.PyDLL(None).sleep(int(_HANG_S))
+        if "raise" in saying.faults or ("late-raise" in saying.faults and saying.step > 0):
+            raise RuntimeError("the fake engine was told to raise; /a/path that no client may see")
+        if "exit" in saying.faults:
+            raise SystemExit(3)
+        if "break" in saying.faults:
+            raise EngineBroken("the fake engine was told to break")
+
+    def _advance(self, slot: int) -> Chunk:
+        saying = self._saying[slot]
+        steps = self._options.steps
+        start, end = (len(saying.pcm) * step // steps for step in (saying.step, saying.step + 1))
+        saying.step += 1
+        last = saying.step == steps
+        if "error" in saying.faults:
+            del self._saying[slot]
+            return Chunk(slot, np.zeros(0, np.float32), last=True, error=ValueError("told to fail"))
+        if last:
+            del self._saying[slot]
+        return Chunk(slot, _spoil(saying.pcm[start:end], saying.faults), last)
+
+    def _tone(self, segment: Segment, tone: Tone) -> Pcm:
+        rate = self._options.sample_rate_hz
+        seconds = self._options.audio_ms_per_char * len(segment.text) / 1e3 / segment.speed
+        key = f"{segment.seed}\0{tone.voice_id}\0{segment.text}".encode("utf-8", "surrogatepass")
+        pitch_hz = 200 + hashlib.blake2b(key, digest_size=2).digest()[0]
+        phase = np.arange(max(1, round(seconds * rate))) * (2 * np.pi * pitch_hz / rate)
+        # A cosine: well above silence from the first sample.
+        pcm: Pcm = (_AMPLITUDE * np.cos(phase)).astype(np.float32)
+        return pcm
+
+
+def _spoil(pcm: Pcm, faults: frozenset[str]) -> Pcm:
+    if "nan" in faults:
+        return np.full_like(pcm, np.nan)
+    if "inf" in faults:
+        return np.full_like(pcm, np.inf)
+    if "empty" in faults:
+        return pcm[:0]
+    if "silent" in faults:
+        return np.zeros_like(pcm)
+    if "dtype" in faults:
+        return pcm.astype(np.float64)
+    if "shape" in faults:
+        return pcm.reshape(1, -1)
+    return np.ascontiguousarray(pcm)
+
+
+def load(options_table: Mapping[str, object], threads: int) -> Fake:
+    """The entry point."""
+    chosen = options.read(Options, "fake", options_table)
+    if chosen.steps < 1 or chosen.slots < 1 or chosen.shared < 1:
+        raise InvalidSetting("[engines.fake] steps, slots and shared must be at least 1")
+    time.sleep(chosen.load_ms / 1e3)
+    if chosen.fail_load:
+        raise RuntimeError("the fake engine was told to fail at load")
+    return Fake(chosen)

@@ -1,0 +1,260 @@
+"""hibari: the default engine. A small English neural voice that its wheel holds whole (Apache-2.0); nothing is
+downloaded. About 150 times real time on one core.
+
+A segment is turned into phonemes when it is admitted; each step speaks one piece of at most 400 phonemes. Slots that
+share a step are spoken side by side on threads of their own: more than half of the time lies in onnxruntime and NumPy,
+which let go of the interpreter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engines import hibari_text, options
+from ishowtts.engines.hibari_phonemes import Phonemes
+from ishowtts.engines.timescale import change_tempo
+from ishowtts.errors import InvalidSetting, SegmentRefused
+
+_LARGEST_PITCH = 12.0
+_MAX_SEGMENT_CHARS = 280
+"""About 300 phonemes of prose: one model run, well under its 400."""
+_SLOWEST, _FASTEST = 0.5, 1.25
+"""Speeds that the model keeps its words at. Faster ones are spoken at 1 and compressed: at 2 Whisper reads every word
+of that and misses one in six of the model's own; from 2 on both lose words, and the model's loses fewer."""
+_VOICED_HZ = 40.0
+_WARM_UP = (
+    "Warm, quixotic zephyrs.",
+    "The harbour lights came on one by one, and the last boats turned home.",
+    "Nobody expected the old lighthouse to shine again after all those quiet years, but on the first evening of spring "
+    "its beam swept over the bay, and people came out of their houses to look at it until it was late.",
+)
+"""Short, middle and long, to fit the cost; with words that no lexicon holds, to load the network for those."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """``[engines.hibari]``."""
+
+    threads: int = 1
+    """Of one model run. One is fastest for so small a model."""
+    slots: int = 0
+    """Segments that are spoken side by side; 0: two, where the program may use two threads."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A voice, prepared: its numbers."""
+
+    pitch_ratio: float
+
+    @property
+    def nbytes(self) -> int:
+        return 8
+
+
+@dataclass
+class _Saying:
+    pieces: list[list[int]]
+    preset: Preset
+    speed: float
+    noise: np.random.Generator
+
+
+class Hibari:
+    """Implements :class:`~ishowtts.engine.Engine`."""
+
+    def __init__(self, chosen: Options) -> None:
+        import onnxruntime  # type: ignore[import-untyped]
+        from hibari import dsp  # type: ignore[import-untyped]
+        from hibari.voices import voice_path  # type: ignore[import-untyped]
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = chosen.threads
+        settings.inter_op_num_threads = 1
+        # Its arena would keep the longest sentence's memory for ever, to save nothing that can be measured.
+        settings.enable_cpu_mem_arena = False
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.log_severity_level = 3
+        model = Path(voice_path("heart", download_missing=False))
+        self._session = onnxruntime.InferenceSession(str(model), settings, providers=["CPUExecutionProvider"])
+        self._dsp = dsp
+        self._phonemes = Phonemes(onnxruntime, settings)
+        self._saying: dict[int, _Saying] = {}
+        self._beside = ThreadPoolExecutor(max(chosen.slots - 1, 1), thread_name_prefix="hibari")
+        self._info = EngineInfo(
+            name="hibari",
+            revision=_revision(model, dsp.FFT_BACKEND),
+            sample_rate_hz=dsp.SR,
+            languages=("en",),
+            scripts=("Latn",),
+            clones_voices=False,
+            licence="Apache-2.0",
+            device="cpu",
+            max_segment_chars=_MAX_SEGMENT_CHARS,
+            max_slots=chosen.slots,
+            max_shared=chosen.slots,
+            cost=Cost(steps=1, fixed_ms=5.0, ms_per_char=0.15, audio_ms_per_char=65.0),
+        )
+        self._info = replace(self._info, cost=self._fit())
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def normalise(self, text: str, language: str | None) -> list[Spoken]:
+        return hibari_text.read(text)
+
+    def prepare(self, voice: Voice) -> Conditioning:
+        hints = dict(voice.hints)
+        name = hints.pop("voice", "heart")
+        if name != "heart":
+            raise InvalidSetting(f"voice {voice.id!r}: hibari holds the voice 'heart' alone, not {name!r}")
+        pitch = hints.pop("pitch_semitones", 0.0)
+        if isinstance(pitch, bool) or not isinstance(pitch, (int, float)) or not abs(pitch) <= _LARGEST_PITCH:
+            raise InvalidSetting(f"voice {voice.id!r}: pitch_semitones must be a number from -12 to 12, not {pitch!r}")
+        if hints:
+            raise InvalidSetting(
+                f"voice {voice.id!r}: hibari has no hint {next(iter(hints))!r}; known are: voice, pitch_semitones"
+            )
+        return Preset(2.0 ** (pitch / 12.0))
+
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+        if not isinstance(conditioning, Preset):
+            raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
+        if segment.params:
+            raise InvalidSetting(f"hibari has no parameter {next(iter(segment.params))!r}")
+        if segment.language is not None and segment.language.partition("-")[0].lower() != "en":
+            raise SegmentRefused(f"hibari speaks English, not {segment.language!r}")
+        pieces = self._phonemes.pieces(" ".join(spoken.text for spoken in hibari_text.read(segment.text)))
+        if not pieces:
+            raise SegmentRefused(_nothing(segment.text))
+        noise = np.random.default_rng(segment.seed)
+        self._saying[slot] = _Saying(pieces, conditioning, segment.speed, noise)
+        return len(pieces)
+
+    def step(self, slots: Sequence[int]) -> list[Chunk]:
+        others = [self._beside.submit(self._advance, slot) for slot in slots[1:]]
+        return [self._advance(slots[0]), *(other.result() for other in others)]
+
+    def cancel(self, slot: int) -> None:
+        self._saying.pop(slot, None)
+
+    def forget(self, conditioning: Conditioning) -> None:
+        pass
+
+    def close(self) -> None:
+        self._beside.shutdown()
+        self._saying.clear()
+        del self._session
+
+    def _advance(self, slot: int) -> Chunk:
+        saying = self._saying[slot]
+        try:
+            pcm = self._speak(saying.pieces.pop(0), saying)
+        except Exception as error:
+            del self._saying[slot]
+            return Chunk(slot, np.zeros(0, np.float32), last=True, error=error)
+        last = not saying.pieces
+        if last:
+            del self._saying[slot]
+        return Chunk(slot, pcm, last)
+
+    def _speak(self, ids: list[int], saying: _Saying) -> Pcm:
+        speed = saying.speed
+        spoken_at = max(speed, _SLOWEST) if speed <= _FASTEST else 1.0 if speed <= 2.0 else 2.0
+        inputs = {"ids": np.asarray([ids], np.int64), "speed": np.asarray([spoken_at], np.float32)}
+        # Log magnitudes and phases of 601 bins a frame: harmonics (lh, th), noise (ln), the free rest (lr, phi).
+        lh, th, ln, lr, phi, f0 = (output[0] for output in self._session.run(None, inputs))
+        if saying.preset.pitch_ratio != 1.0:
+            lh = _envelope(lh, f0, self._dsp.SR / self._dsp.N_FFT)
+            f0 = np.where(f0 >= _VOICED_HZ, f0 * np.float32(saying.preset.pitch_ratio), f0)
+        pcm = self._dsp.synth(lh, th, ln, lr, phi, f0, saying.noise)
+        pcm = change_tempo(pcm, speed / spoken_at, self._dsp.SR)
+        return np.ascontiguousarray(pcm, np.float32)
+
+    def _fit(self) -> Cost:
+        """Speaks the warm-up sentences, which also makes every lazy part load, and times them."""
+        slot, preset = 0, Preset(1.0)
+
+        def speak(text: str) -> tuple[float, float]:
+            segment = Segment(text, None, 0, 1.0, {})
+            started = time.perf_counter()
+            steps = self.admit(slot, segment, preset)
+            samples = sum(len(chunk.pcm) for _ in range(steps) for chunk in self.step([slot]))
+            return (time.perf_counter() - started) * 1e3, samples / self._dsp.SR * 1e3
+
+        speak(_WARM_UP[0])
+        timed = [min(speak(text) for _ in range(2)) for text in _WARM_UP]
+        chars = np.array([len(text) for text in _WARM_UP], np.float64)
+        elapsed_ms = np.array([elapsed for elapsed, _ in timed])
+        ms_per_char, fixed_ms = np.polyfit(chars, elapsed_ms, 1)
+        if fixed_ms < 0 or ms_per_char < 0:
+            # Something else took the processor meanwhile: the mean is what is left to believe.
+            fixed_ms, ms_per_char = 0.0, elapsed_ms.sum() / chars.sum()
+        audio_ms = sum(audio for _, audio in timed)
+        return Cost(1, float(fixed_ms), float(ms_per_char), float(audio_ms / chars.sum()))
+
+
+def load(options_table: Mapping[str, object], threads: int) -> Hibari:
+    """The entry point. ``threads`` is the program's budget; the model needs one of it."""
+    chosen = options.read(Options, "hibari", options_table)
+    if not 1 <= chosen.threads <= max(threads, 1):
+        raise InvalidSetting(
+            f"[engines.hibari] threads must be from 1 to [cpu] threads ({threads}), not {chosen.threads}"
+        )
+    if not 0 <= chosen.slots <= max(threads, 1):
+        raise InvalidSetting(f"[engines.hibari] slots must be from 0 to [cpu] threads ({threads}), not {chosen.slots}")
+    return Hibari(replace(chosen, slots=chosen.slots or min(2, max(threads, 1))))
+
+
+def _nothing(text: str) -> str:
+    missed = [char for char in text if char.isalnum()]
+    if not missed:
+        return "there is nothing in it that can be said"
+    return f"hibari finds nothing to say in {''.join(missed[:12])!r}"
+
+
+def _envelope(log_magnitude: npt.NDArray[np.float32], f0: npt.NDArray[np.float32], bin_hz: float) -> Any:
+    """The spectrum's envelope through the harmonics of ``f0``, for voiced frames; ``[bins, frames]`` like its input.
+
+    The model is only right where it has learnt to be: on the harmonics. Between them it leaves spikes, on which
+    the harmonics of another pitch would fall (peaks of 2.5 instead of 0.7 at -12 semitones).
+    """
+    bins = log_magnitude.shape[0]
+    step = (f0 / bin_hz).astype(np.float32)
+    voiced = f0 >= _VOICED_HZ
+    step = np.where(voiced, step, 1.0)
+    last = np.floor((bins - 1) / step)
+    position = np.arange(bins, dtype=np.float32)[:, None] / step
+    below = np.clip(np.floor(position), 1, last)
+    above = np.minimum(below + 1, last)
+    share = np.clip(position - below, 0.0, 1.0).astype(np.float32)
+    frames = np.arange(log_magnitude.shape[1])
+
+    def at(harmonic: npt.NDArray[np.float32]) -> Any:
+        place = harmonic * step
+        left = np.minimum(place.astype(np.intp), bins - 1)
+        right = np.minimum(left + 1, bins - 1)
+        part = (place - left).astype(np.float32)
+        return log_magnitude[left, frames] * (1 - part) + log_magnitude[right, frames] * part
+
+    return np.where(voiced, at(below) * (1 - share) + at(above) * share, log_magnitude)
+
+
+def _revision(model: Path, fft_backend: str) -> str:
+    weights = hashlib.blake2b(model.read_bytes(), digest_size=8).hexdigest()
+    path = json.dumps([version("hibari-tts"), version("onnxruntime"), version("numpy"), fft_backend])
+    numeric = hashlib.blake2b(path.encode(), digest_size=4).hexdigest()
+    return f"{weights}-{numeric}-{hibari_text.VERSION}"
