@@ -1,0 +1,151 @@
+"""Every command but ``serve``, on typer and rich."""
+
+from __future__ import annotations
+
+import contextlib
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+
+from ishowtts.cli import say as saying
+from ishowtts.cli import serve as serving
+from ishowtts.cli import settings, tables
+from ishowtts.cli.failure import usage
+from ishowtts.errors import SpeechError
+
+app = typer.Typer(
+    name="ishowtts",
+    help="Turns text into speech: a server, and the same voices on the command line.",
+    add_completion=False,
+)
+config_app = typer.Typer(help="Show or check the settings.")
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help=settings.CONFIG_HELP)]
+Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=settings.SET_HELP)]
+EngineName = Annotated[str | None, typer.Option("--engine", help=settings.ENGINE_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+VOICE_COLUMNS = ("id", "name", "languages", "licence", "description", "aliases")
+ENGINE_COLUMNS = ("name", "state", "device", "languages", "sample_rate_hz", "licence", "revision", "reason")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command; errors of the command line are Failures with exit code 2."""
+    try:
+        code = typer.main.get_command(app).main(
+            args=arguments or ["--help"], prog_name="ishowtts", standalone_mode=False
+        )
+    except Exception as error:
+        # typer has carried click's exceptions under several names; what tells them is how they present themselves.
+        explain = getattr(error, "format_message", None)
+        if explain is None:
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "ishowtts")
+        raise usage(str(explain()).rstrip("."), f"`{command} --help` shows what there is") from error
+    return code if isinstance(code, int) else 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ishowtts {version('ishowtts')}")
+        raise typer.Exit
+
+
+@app.callback()
+def ishowtts(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    help="Start the server; `ishowtts serve --help` shows its options.",
+)
+def serve(context: typer.Context) -> int:
+    return serving.run(context.args)
+
+
+@app.command()
+def say(
+    text: Annotated[list[str], typer.Argument(metavar="TEXT|-|FILE", help="A text, a text file, or - for stdin.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a WAV file; -: to stdout.")
+    ] = None,
+    play: Annotated[bool, typer.Option("--play", help="Play it as it is made (the default in a terminal).")] = False,
+    voice: Annotated[str | None, typer.Option(help="A voice's id or alias.")] = None,
+    speed: Annotated[float, typer.Option(help="0.25 to 4; 1 is the voice's own pace.")] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same samples; -1: another each time.")
+    ] = None,
+    engine: EngineName = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Speak a text to a file, to a pipe or aloud."""
+    loaded = settings.load(config, {"--engine": engine}, assignments or [], log_level=settings.QUIET)
+    return saying.run(loaded, saying.Saying(text, output, play, voice, speed, seed))
+
+
+@app.command()
+def voices(as_json: Json = False, config: ConfigFile = None, assignments: Assignments = None) -> int:
+    """List the voices."""
+    runtime = settings.start(settings.load(config, {}, assignments or [], log_level="warn"))
+    try:
+        found = runtime.voices()
+    finally:
+        runtime.close()
+    _list(found, VOICE_COLUMNS, as_json)
+    return 0
+
+
+@app.command()
+def engines(
+    as_json: Json = False, engine: EngineName = None, config: ConfigFile = None, assignments: Assignments = None
+) -> int:
+    """List the engines and what each can do."""
+    loaded = settings.load(config, {"--engine": engine}, assignments or [], log_level=settings.QUIET)
+    runtime = settings.start(loaded)
+    try:
+        # An engine that did not load is part of the list.
+        with contextlib.suppress(SpeechError):
+            runtime.wait_ready()
+        found = runtime.engines()
+    finally:
+        runtime.close()
+    _list(found, ENGINE_COLUMNS, as_json)
+    return 0
+
+
+def _list(found: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        tables.show_json(found)
+    else:
+        shown = [column for column in columns if any(column in item for item in found)] or list(columns)
+        tables.show(shown, ([item.get(column) for column in shown] for item in found))
+
+
+@config_app.command("show")
+def config_show(
+    as_json: Json = False, engine: EngineName = None, config: ConfigFile = None, assignments: Assignments = None
+) -> int:
+    """Show every setting, its value and where that comes from."""
+    explained = settings.load(config, {"--engine": engine}, assignments or []).explain()
+    if as_json:
+        tables.show_json([{"key": key, "value": value, "origin": origin} for key, value, origin in explained])
+    else:
+        tables.show(("setting", "value", "from"), explained)
+    return 0
+
+
+@config_app.command("check")
+def config_check(config: ConfigFile = None, assignments: Assignments = None) -> int:
+    """Check the settings without starting anything."""
+    explained = settings.load(config, {}, assignments or []).explain()
+    changed = sum(origin != "default" for _, _, origin in explained)
+    print(f"the configuration is valid ({changed} settings differ from the defaults)")
+    return 0

@@ -1,0 +1,90 @@
+"""From the command line to the configuration and the program behind it. Must not import typer or rich."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from ishowtts.cli.failure import Failure, usage
+from ishowtts.errors import EngineBroken, SpeechError
+
+if TYPE_CHECKING:
+    from ishowtts._native import Config, Runtime
+
+KEY_OF_FLAG = {"--host": "http.host", "--port": "http.port", "--engine": "engine"}
+"""Flags that are short for a setting."""
+
+QUIET = "off"
+"""Log level of commands that tell by themselves what went wrong, in one line."""
+
+CONFIG_HELP = "A TOML file of settings."
+SET_HELP = "Any other setting, such as --set cpu.threads=2. May be repeated."
+ENGINE_HELP = "The engine that speaks."
+
+
+def load(
+    config_path: str | None,
+    given: Mapping[str, str | None],
+    assignments: Sequence[str] = (),
+    *,
+    log_level: str | None = None,
+) -> Config:
+    """The configuration with ``given`` (flag to value; None: not given) and ``--set`` ``assignments`` on top of it.
+
+    ``log_level`` takes the place of the default one: commands that are over soon tell less than a server.
+
+    Raises ConfigError with all that is wrong, Failure for an assignment without ``=`` and an engine that is not there.
+    """
+    flags = [(KEY_OF_FLAG[flag], value, flag) for flag, value in given.items() if value is not None]
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise usage(f"--set takes KEY=VALUE, not {assignment!r}", "for example --set cpu.threads=2")
+        flags.append((key.strip(), value.strip(), "--set"))
+    try:
+        from ishowtts._native import Config
+    except ImportError as error:
+        raise _not_built(error) from error
+    config = Config.load(config_path, flags)
+    if log_level is not None and ("log.level", "default") in {(key, origin) for key, _, origin in config.explain()}:
+        config = Config.load(config_path, [*flags, ("log.level", log_level, "the command")])
+    _check_engines(config)
+    return config
+
+
+def _check_engines(config: Config) -> None:
+    """Only Python knows which engines are installed; a wrong name is the user's fault, not an engine that broke."""
+    installed = sorted({point.name for point in entry_points(group="ishowtts.engines")})
+    origins = {key: origin for key, _, origin in config.explain()}
+    for key, names in (("engine", [config.engine]), ("fallback", config.fallback)):
+        for name in names:
+            if name not in installed:
+                near = difflib.get_close_matches(name, installed, 1)
+                mend = f"did you mean {near[0]!r}?" if near else "install it, or choose another"
+                known = f"(installed: {', '.join(installed)})"
+                raise usage(f"{origins[key]}: no engine is called {name!r} {known}", mend)
+
+
+def start(config: Config) -> Runtime:
+    """The program with its engines; they load in the background."""
+    try:
+        from ishowtts._native import Runtime
+    except ImportError as error:
+        raise _not_built(error) from error
+    return Runtime(config)
+
+
+def wait_ready(runtime: Runtime) -> None:
+    """Raises EngineBroken for an engine that did not load."""
+    try:
+        runtime.wait_ready()
+    except SpeechError as error:
+        if error.code == "engine_failed":
+            raise EngineBroken(str(error)) from error
+        raise
+
+
+def _not_built(error: ImportError) -> Failure:
+    return Failure(f"the compiled part of ishowtts does not load ({error})", "install ishowtts again")
