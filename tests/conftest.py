@@ -1,0 +1,41 @@
+"""Servers that tests share. Each worker of pytest-xdist has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Server
+
+
+@pytest.fixture(scope="session")
+def hibari(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The program as it comes: default engine, default voice, nothing configured."""
+    with Server(tmp_path_factory.mktemp("hibari")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The fake engine as fast as it goes, with its faults."""
+    with Server(tmp_path_factory.mktemp("tone"), engine="fake", config="[engines.fake]\nfaults = true\n") as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts servers of the test's own; they end with the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def started(**options: Any) -> Server:
+            nonlocal count
+            count += 1
+            home = tmp_path / f"server{count}"
+            home.mkdir()
+            return stack.enter_context(Server(home, **options))
+
+        yield started

