@@ -83,7 +83,7 @@ $(TOOLS_DIR)/bin/cargo-deny:
 
 test: test-rust test-python
 
-test-rust: $(VENV)/.made-at
+test-rust: $(VENV)/.native
 	@$(PREFLIGHT) rust libpython
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		$(CARGO) nextest run --lib --no-fail-fast --cargo-quiet --status-level fail --final-status-level slow; \
@@ -111,7 +111,7 @@ lint-rust: $(VENV)/.made-at
 	@scripts/check_rooms.py
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings
 
-lint-python: $(VENV)/.lint
+lint-python: $(VENV)/.native $(VENV)/.lint
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary

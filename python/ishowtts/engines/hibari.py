@@ -8,6 +8,7 @@ which let go of the interpreter.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import time
@@ -108,6 +109,7 @@ class Hibari:
             cost=Cost(steps=1, fixed_ms=5.0, ms_per_char=0.15, audio_ms_per_char=65.0),
         )
         self._info = replace(self._info, cost=self._fit())
+        _give_back_memory()
 
     @property
     def info(self) -> EngineInfo:
@@ -217,6 +219,13 @@ def load(options_table: Mapping[str, object], threads: int) -> Hibari:
     if not 0 <= chosen.slots <= max(threads, 1):
         raise InvalidSetting(f"[engines.hibari] slots must be from 0 to [cpu] threads ({threads}), not {chosen.slots}")
     return Hibari(replace(chosen, slots=chosen.slots or min(2, max(threads, 1))))
+
+
+def _give_back_memory() -> None:
+    """What loading and warming up have freed goes back to the system, where the C library can do that (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _nothing(text: str) -> str:
