@@ -60,7 +60,7 @@ pub struct Cpu {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Text {
-    /// Grapheme clusters taken in one request.
+    /// Unicode code points taken in one request: counted before anything else looks at the text.
     pub max_chars: usize,
     /// Grapheme clusters of the first segment, kept small so that sound starts early.
     pub first_segment_chars: usize,
