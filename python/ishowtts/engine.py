@@ -15,7 +15,7 @@ Engines are found through the entry-point group ``ishowtts.engines``: name -> a 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -116,6 +116,28 @@ class Spoken:
 
 
 @dataclass(frozen=True)
+class Word:
+    """When a word sounds and where it stands in ``Segment.text`` (code points, end exclusive)."""
+
+    text: str
+    """As it is said: "one hundred dollars" for "$100"."""
+    start: int
+    end: int
+    start_ms: float
+    """From the segment's beginning."""
+    end_ms: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What a chunk says. Those of all chunks of a segment are put together, in order."""
+
+    spoken: str
+    words: tuple[Word, ...] = ()
+    """In order; empty where the model tells no durations."""
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Sound from one slot. After ``last`` or ``error`` the slot is free."""
 
@@ -123,6 +145,7 @@ class Chunk:
     pcm: Pcm
     last: bool
     error: BaseException | None = None
+    transcript: Transcript | None = None
 
 
 @runtime_checkable
@@ -144,8 +167,12 @@ class Engine(Protocol):
         """Puts a segment into a free slot; returns the steps left (at least 1). Raises SegmentRefused."""
         ...
 
-    def step(self, slots: Sequence[int]) -> list[Chunk]:
-        """Advances exactly these slots by one step; the others keep their state."""
+    def step(self, slots: Sequence[int]) -> Iterable[Chunk]:
+        """Advances exactly these slots by one step; the others keep their state.
+
+        A list, or a generator that gives what is finished while the rest is still made: each chunk goes out as it is
+        taken. The step lasts until the generator ends.
+        """
         ...
 
     def cancel(self, slot: int) -> None:
@@ -205,8 +232,8 @@ class WholeSegmentAdapter:
         self._slots[slot] = (segment, conditioning)
         return 1
 
-    def step(self, slots: Sequence[int]) -> list[Chunk]:
-        return [self._speak(slot) for slot in slots]
+    def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        return (self._speak(slot) for slot in slots)
 
     def _speak(self, slot: int) -> Chunk:
         segment, conditioning = self._slots.pop(slot)

@@ -9,7 +9,7 @@ use pyo3::{
 use serde_json::Value;
 
 use crate::{
-    engine::{Cost, EngineInfo, Segment},
+    engine::{Cost, EngineInfo, Segment, Transcript, Word},
     voices::Voice,
 };
 
@@ -159,6 +159,29 @@ pub(super) fn pcm(value: &Bound<'_, PyAny>) -> Result<Vec<f32>, String> {
     match value.cast::<PyUntypedArray>() {
         Ok(array) => Err(wrong(format!("{} of shape {:?}", array.dtype(), array.shape()))),
         Err(_) => Err(wrong(class(value))),
+    }
+}
+
+/// # Errors
+/// A sentence that names the field that is missing, of the wrong type or out of range.
+pub(super) fn transcript(value: &Bound<'_, PyAny>) -> Result<Transcript, String> {
+    let words: Vec<Bound<'_, PyAny>> = field(value, "words")?;
+    let words: Vec<Word> = words.iter().map(word).collect::<Result<_, _>>()?;
+    Ok(Transcript { spoken: field(value, "spoken")?, words })
+}
+
+fn word(value: &Bound<'_, PyAny>) -> Result<Word, String> {
+    let word = Word {
+        text: field(value, "text")?,
+        span: field(value, "start")?..field(value, "end")?,
+        start_ms: field(value, "start_ms")?,
+        end_ms: field(value, "end_ms")?,
+    };
+    let ordered = word.span.start <= word.span.end && word.start_ms >= 0.0 && word.start_ms <= word.end_ms;
+    if ordered && word.end_ms.is_finite() {
+        Ok(word)
+    } else {
+        Err(format!("the word {:?} ends before it starts", word.text))
     }
 }
 

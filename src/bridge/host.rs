@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 use super::{
     convert::{self, Protocol},
     faults::{self, Exceptions, Raised},
-    stepping::{self, Made, Step},
+    stepping::{Made, Stepping, Taken},
 };
 use crate::{
     engine::{Command, ConditioningId, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost, Ticket},
@@ -360,30 +360,36 @@ impl Worker {
     fn advance(&mut self, slots: &[usize]) {
         let started = Instant::now();
         let live: Vec<usize> = slots.iter().copied().filter(|slot| self.slots.contains_key(slot)).collect();
-        let step = match &self.engine {
-            Ok(engine) if !live.is_empty() => {
-                Python::attach(|py| stepping::step(py, engine.object.bind(py), &live, &engine.exceptions, &engine.name))
-            }
-            _ => Step { made: Vec::new(), whole: None },
-        };
-        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
         let mut broken = None;
         let mut held = Vec::new();
-        for (slot, made) in step.made {
-            self.deliver(slot, made, &mut held, &mut broken);
-        }
-        if let Some(raised) = step.whole {
-            for slot in live {
-                if let Some(ticket) = self.slots.remove(&slot) {
-                    self.end(ticket, &raised);
-                    held.push(slot);
-                }
+        let mut stepping = Stepping::new(&live);
+        while let Some(taken) = self.take_chunks(&mut stepping) {
+            for (slot, made) in taken.made {
+                self.deliver(slot, made, &mut held, &mut broken);
             }
-            broken = broken.or(Some(raised));
+            if let Some(raised) = taken.whole {
+                for slot in &live {
+                    if let Some(ticket) = self.slots.remove(slot) {
+                        self.end(ticket, &raised);
+                        held.push(*slot);
+                    }
+                }
+                broken = broken.or(Some(raised));
+            }
         }
+        let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
         self.cancel(&held);
         self.sink.event(Event::StepDone { elapsed_ms });
         self.note(broken);
+    }
+
+    /// None at the step's end.
+    fn take_chunks(&self, stepping: &mut Stepping<'_>) -> Option<Taken> {
+        let engine = self.engine.as_ref().ok()?;
+        if stepping.is_over() {
+            return None;
+        }
+        Python::attach(|py| stepping.take(py, engine.object.bind(py), &engine.exceptions, &engine.name))
     }
 
     /// `held`: slots whose segment ends here while the engine holds it still.
@@ -393,11 +399,11 @@ impl Worker {
             return;
         };
         let (ended, in_engine) = match made {
-            Made::Pcm { pcm, last } if pcm.iter().all(|sample| sample.is_finite()) => {
-                self.sink.event(Event::Chunk { ticket, pcm, last });
+            Made::Pcm { pcm, last, transcript } if pcm.iter().all(|sample| sample.is_finite()) => {
+                self.sink.event(Event::Chunk { ticket, pcm, last, transcript });
                 (last, false)
             }
-            Made::Pcm { pcm, last } => {
+            Made::Pcm { pcm, last, .. } => {
                 let what = if pcm.iter().any(|sample| sample.is_nan()) { "NaN" } else { "infinite" };
                 let fault = Fault { kind: FaultKind::NoSpeech, message: format!("it returned {what} samples") };
                 self.sink.event(Event::Failed { ticket, fault });

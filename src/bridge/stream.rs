@@ -61,7 +61,7 @@ impl Stream {
         loop {
             let waited = py.detach(|| {
                 let mut speaking = self.speaking.lock();
-                self.inner.handle().block_on(async { tokio::time::timeout(SIGNAL_PERIOD, speaking.next()).await })
+                self.inner.handle().block_on(async { tokio::time::timeout(SIGNAL_PERIOD, speaking.next_sound()).await })
             });
             py.check_signals()?;
             match waited {

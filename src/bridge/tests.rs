@@ -135,7 +135,7 @@ impl Running {
 
 fn samples(event: &Event) -> (u64, usize, bool) {
     match event {
-        Event::Chunk { ticket, pcm, last } => {
+        Event::Chunk { ticket, pcm, last, .. } => {
             assert!(pcm.iter().any(|sample| sample.abs() > 0.2), "sound");
             (ticket.0, pcm.len(), *last)
         }
@@ -267,6 +267,54 @@ fn a_step_that_raises_ends_what_was_in_it_and_nothing_else() {
         assert_eq!(running.advance(&[0, 1, 2]).len(), 3);
         running.close();
     }
+}
+
+#[test]
+fn words_come_with_their_times() {
+    let running = Running::ready(r#"{"audio_ms_per_char": 10}"#);
+    running.admit(0, 1, "Dear me.");
+    let events = running.advance(&[0]);
+    let [Event::Chunk { transcript: Some(transcript), .. }] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(transcript.spoken, "Dear me.");
+    let words: Vec<_> = transcript.words.iter().map(|word| (word.text.as_str(), word.span.clone())).collect();
+    assert_eq!(words, [("Dear", 0..4), ("me.", 5..8)]);
+    assert_eq!((transcript.words[1].start_ms, transcript.words[1].end_ms), (50.0, 80.0));
+    running.close();
+}
+
+#[test]
+fn a_word_that_is_none_ends_its_segment() {
+    let running = Running::ready(r#"{"faults": true}"#);
+    running.admit(0, 1, "[backwards]");
+    assert!(failed(&running.advance(&[0])[0]).2.contains("ends before it starts"));
+    running.close();
+}
+
+#[test]
+fn sound_goes_out_while_the_rest_of_its_step_is_made() {
+    let running = Running::ready(r#"{"slots": 2, "faults": true}"#);
+    running.admit(0, 1, "Hello.");
+    running.admit(1, 2, "[wait]");
+    running.host.send(Command::Advance(vec![0, 1]));
+    assert_eq!(samples(&running.next()).0, 1);
+    Python::attach(|py| py.import("ishowtts.engines.fake")?.getattr("LET_GO")?.call_method0("set").map(drop))
+        .expect("an event");
+    assert_eq!(samples(&running.next()).0, 2);
+    assert!(matches!(running.next(), Event::StepDone { .. }));
+    running.close();
+}
+
+#[test]
+fn a_step_that_raises_between_two_slots_keeps_what_it_gave() {
+    let running = Running::ready(r#"{"slots": 3, "faults": true}"#);
+    running.admit(0, 1, "Hello.");
+    running.admit(1, 2, "[tear]");
+    running.admit(2, 3, "Beside it.");
+    let events = running.advance(&[0, 1, 2]);
+    assert_eq!((samples(&events[0]).0, failed(&events[1]).0, failed(&events[2]).0), (1, 2, 3));
+    running.admit(1, 4, "Again.");
+    assert_eq!(samples(&running.advance(&[1])[0]).0, 4);
+    running.close();
 }
 
 #[test]

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{
     Command, ConditioningId, Cost, EngineInfo, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost, Ticket,
+    Transcript, Word,
 };
 
 /// Holds every step back until a test lets it go.
@@ -165,6 +166,7 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
 
 fn advance(options: &FakeOptions, slot: usize, slots: &mut BTreeMap<usize, Voicing>, sink: &dyn EventSink) {
     let Some(voicing) = slots.get_mut(&slot) else { return };
+    let first = voicing.steps_left + 1 == options.info.cost.steps;
     voicing.steps_left -= 1;
     let last = voicing.steps_left == 0;
     let (ticket, segment) = (voicing.ticket, Arc::clone(&voicing.segment));
@@ -191,7 +193,21 @@ fn advance(options: &FakeOptions, slot: usize, slots: &mut BTreeMap<usize, Voici
     } else if segment.text.contains("[silent]") {
         pcm.fill(0.0);
     }
-    sink.event(Event::Chunk { ticket, pcm, last });
+    let transcript = first.then(|| transcript(&segment, &options.info.cost));
+    sink.event(Event::Chunk { ticket, pcm, last, transcript });
+}
+
+/// Words between single spaces, each as long as its share of the characters.
+fn transcript(segment: &Segment, cost: &Cost) -> Transcript {
+    let char_ms = cost.audio_ms(1, segment.speed);
+    let mut start = 0;
+    let words = segment.text.split(' ').map(|word| {
+        let span = start..start + word.chars().count();
+        start = span.end + 1;
+        let (start_ms, end_ms) = (span.start as f64 * char_ms, span.end as f64 * char_ms);
+        Word { text: word.to_owned(), span, start_ms, end_ms }
+    });
+    Transcript { words: words.collect(), spoken: segment.text.clone() }
 }
 
 /// The share of one step; the same for the same text, seed and speed.

@@ -5,7 +5,7 @@
 
 mod fake;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,7 @@ pub enum Event {
         ticket: Ticket,
         pcm: Vec<f32>,
         last: bool,
+        transcript: Option<Transcript>,
     },
     /// Ends this segment only. The slot is free.
     Failed {
@@ -154,6 +155,26 @@ pub enum Event {
     },
     /// The engine as a whole cannot go on: it did not load, or died.
     Broken(Fault),
+}
+
+/// What a chunk says. Those of all chunks of a segment are put together, in order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transcript {
+    pub spoken: String,
+    /// Empty where the model tells no durations.
+    pub words: Vec<Word>,
+}
+
+/// When a word sounds and where it stands in the segment's text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Word {
+    /// As it is said.
+    pub text: String,
+    /// Code points.
+    pub span: Range<usize>,
+    /// From the segment's beginning.
+    pub start_ms: f64,
+    pub end_ms: f64,
 }
 
 /// What went wrong in an engine. `message` is safe to show to a client; the traceback is in the log.

@@ -93,7 +93,7 @@ fn speech_request(app: &App, parts: &Parts, call: SpeechCall) -> Result<SpeechRe
 
 /// Never a success without sound.
 async fn first_sound(speaking: &mut Speaking) -> Result<Pcm, Error> {
-    while let Some(chunk) = speaking.next().await? {
+    while let Some(chunk) = speaking.next_sound().await? {
         if !chunk.is_empty() {
             return Ok(chunk);
         }

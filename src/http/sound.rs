@@ -64,7 +64,7 @@ impl SoundStream {
 
 fn read(mut speaking: Speaking) -> Reading {
     Box::pin(async move {
-        let outcome = speaking.next().await;
+        let outcome = speaking.next_sound().await;
         (speaking, outcome)
     })
 }
@@ -142,7 +142,7 @@ impl Sent {
 /// Whatever ended the speech before its end.
 pub async fn whole(format: Format, first: Pcm, mut speaking: Speaking, sent: &Sent) -> Result<Bytes, Error> {
     let mut chunks = vec![first];
-    while let Some(chunk) = speaking.next().await? {
+    while let Some(chunk) = speaking.next_sound().await? {
         chunks.push(chunk);
     }
     let samples = chunks.iter().map(|chunk| chunk.len() as u64).sum();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Pcm;
+use super::{Caption, Pcm};
 
 /// Everything that the samples depend on: engines and their revisions, voice version, text, parameters, seed.
 pub(super) type Key = [u8; 32];
@@ -17,11 +17,15 @@ pub(super) struct Spoken {
     pub chunks: Vec<Pcm>,
     /// For every segment the number of chunks up to its end.
     pub segment_ends: Vec<usize>,
+    /// Of every segment.
+    pub captions: Vec<Arc<Caption>>,
 }
 
 impl Spoken {
     fn nbytes(&self) -> usize {
-        size_of::<Self>() + self.chunks.iter().map(|chunk| chunk.len() * size_of::<f32>()).sum::<usize>()
+        let samples: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
+        let captions: usize = self.captions.iter().map(|caption| caption.nbytes()).sum();
+        size_of::<Self>() + samples * size_of::<f32>() + captions
     }
 }
 

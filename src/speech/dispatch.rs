@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     audio::resample::resample,
-    engine::{Command, ConditioningId, EngineInfo, Event, EventSink, Fault, FaultKind, Host, StartHost, Ticket},
+    engine::{
+        Command, ConditioningId, EngineInfo, Event, EventSink, Fault, FaultKind, Host, StartHost, Ticket, Transcript,
+    },
     error::Error,
     scheduler::{self, Class, Owner, RequestId, Scheduler, Shape},
     voices::Voice,
@@ -315,7 +317,7 @@ impl Link {
         }
     }
 
-    fn chunk(&self, ticket: Ticket, pcm: Vec<f32>, last: bool) {
+    fn chunk(&self, ticket: Ticket, pcm: Vec<f32>, last: bool, transcript: Option<Transcript>) {
         let owner = self.owner(ticket, last);
         let Some((job, segment, rate)) = owner else {
             self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, 0.0, last));
@@ -324,6 +326,9 @@ impl Link {
         let audio_ms = pcm.len() as f64 * 1e3 / f64::from(rate);
         // First the books: whoever has heard the end finds its place in the queue free.
         self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, audio_ms, last));
+        if let Some(transcript) = transcript {
+            job.transcribe(segment, transcript);
+        }
         let pushed = if rate == job.script.sample_rate_hz {
             job.push(segment, pcm, last)
         } else {
@@ -439,7 +444,7 @@ impl EventSink for Link {
             Event::Admitted { ticket, steps_left } => {
                 self.with_scheduler(|scheduler, _| scheduler.admitted(ticket, steps_left));
             }
-            Event::Chunk { ticket, pcm, last } => self.chunk(ticket, pcm, last),
+            Event::Chunk { ticket, pcm, last, transcript } => self.chunk(ticket, pcm, last, transcript),
             Event::Refused { ticket, reason } => {
                 self.gauges.refused.increment(1);
                 let owner = self.owner(ticket, true);

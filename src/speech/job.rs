@@ -12,16 +12,17 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Pcm,
+    Caption, Pcm,
     cache::{Key, Spoken},
     dispatch::{Link, Order},
     shelf::Shelf,
     verify::Heard,
 };
 use crate::{
-    engine::Segment,
+    engine::{Segment, Transcript},
     error::Error,
     scheduler::{Class, RequestId, Work},
+    text::Place,
 };
 
 /// What a job says, fixed when it starts.
@@ -41,6 +42,7 @@ pub(super) struct Script {
 /// One segment of a script.
 pub(super) struct Line {
     pub segment: Arc<Segment>,
+    pub place: Place,
     /// Grapheme clusters of its text.
     pub chars: usize,
     /// Letters and digits of its text.
@@ -84,6 +86,8 @@ struct State {
     /// Chunks let go at the front.
     let_go: usize,
     samples: u64,
+    /// Of the segments that are complete and in order.
+    complete_samples: u64,
     /// For every segment that is complete and in order, the number of chunks up to its end.
     segment_ends: Vec<usize>,
     /// Segments that are ahead of their turn.
@@ -93,6 +97,10 @@ struct State {
     /// Segments at another rate, until they are complete.
     gathered: HashMap<usize, Vec<f32>>,
     heard: Vec<Heard>,
+    /// Of segments that are not complete.
+    transcripts: HashMap<usize, Transcript>,
+    /// Of every segment that is complete and in order.
+    captions: Vec<Arc<Caption>>,
     end: Option<Result<(), Error>>,
     listeners: HashMap<u64, Cursor>,
     next_listener: u64,
@@ -103,6 +111,7 @@ struct State {
 #[derive(Default)]
 struct Cursor {
     chunk: usize,
+    caption: usize,
     samples: u64,
     cut_off: bool,
 }
@@ -110,6 +119,7 @@ struct Cursor {
 /// What a listener finds.
 pub(super) enum Polled {
     Chunk(Pcm),
+    Caption(Arc<Caption>),
     End,
     Failed(Error),
     Wait,
@@ -132,11 +142,14 @@ impl Job {
                 chunks: VecDeque::new(),
                 let_go: 0,
                 samples: 0,
+                complete_samples: 0,
                 segment_ends: Vec::with_capacity(segments),
                 early: BTreeMap::new(),
                 early_complete: BTreeSet::new(),
                 gathered: HashMap::new(),
                 heard: vec![Heard::default(); segments],
+                transcripts: HashMap::new(),
+                captions: Vec::with_capacity(segments),
                 end: None,
                 listeners: HashMap::new(),
                 next_listener: 0,
@@ -177,7 +190,7 @@ impl Job {
         if index == state.segment_ends.len() {
             state.append(pcm);
             if last {
-                state.complete();
+                state.complete(&self.script);
             }
         } else {
             if !pcm.is_empty() {
@@ -206,6 +219,17 @@ impl Job {
         Pushed::Taken
     }
 
+    /// What the next sound of segment `index` says.
+    pub fn transcribe(&self, index: usize, transcript: Transcript) {
+        let mut state = self.state.lock();
+        let held = state.transcripts.entry(index).or_default();
+        if !held.spoken.is_empty() {
+            held.spoken.push(' ');
+        }
+        held.spoken.push_str(&transcript.spoken);
+        held.words.extend(transcript.words);
+    }
+
     /// Collects a segment whose engine has another rate; gives all of it with the last piece.
     pub fn gather(&self, index: usize, pcm: Vec<f32>, last: bool) -> Option<Vec<f32>> {
         let mut state = self.state.lock();
@@ -223,6 +247,7 @@ impl Job {
         }
         state.heard[index] = Heard::default();
         state.early.remove(&index);
+        state.transcripts.remove(&index);
         state.gathered.remove(&index);
         true
     }
@@ -235,6 +260,7 @@ impl Job {
             seed: self.script.seed,
             chunks: state.chunks.iter().cloned().collect(),
             segment_ends: state.segment_ends.clone(),
+            captions: state.captions.clone(),
         }
     }
 
@@ -346,9 +372,16 @@ impl State {
     }
 
     /// The segment whose turn it is has all its sound; those that were early may follow.
-    fn complete(&mut self) {
+    fn complete(&mut self, script: &Script) {
         loop {
+            let index = self.segment_ends.len();
             self.segment_ends.push(self.let_go + self.chunks.len());
+            let line = &script.lines[index];
+            let transcript = self.transcripts.remove(&index).unwrap_or_default();
+            let samples = self.complete_samples..self.samples;
+            let (text, rate) = (&line.segment.text, script.sample_rate_hz);
+            self.captions.push(Arc::new(Caption::new(index, text, &line.place, transcript, samples, rate)));
+            self.complete_samples = self.samples;
             let next = self.segment_ends.len();
             for chunk in self.early.remove(&next).unwrap_or_default() {
                 self.samples += chunk.len() as u64;
@@ -373,7 +406,15 @@ impl State {
         if cursor.cut_off {
             return Polled::Failed(Error::TooSlow);
         }
-        if let Some(chunk) = self.chunks.get(cursor.chunk - self.let_go) {
+        let chunk = self.chunks.get(cursor.chunk - self.let_go);
+        // Before the segment's last sound, or after it if that was not yet known to be the last.
+        if let Some(caption) = self.captions.get(cursor.caption)
+            && self.segment_ends[cursor.caption] <= cursor.chunk + usize::from(chunk.is_some())
+        {
+            cursor.caption += 1;
+            return Polled::Caption(Arc::clone(caption));
+        }
+        if let Some(chunk) = chunk {
             cursor.chunk += 1;
             cursor.samples += chunk.len() as u64;
             return Polled::Chunk(Arc::clone(chunk));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::{
-    Pcm,
+    Pcm, Said,
     cache::Spoken,
     job::{Job, Polled},
     shelf::Shelf,
@@ -26,7 +26,7 @@ pub struct Speaking {
 }
 
 enum Source {
-    Kept { spoken: Arc<Spoken>, next: usize },
+    Kept { spoken: Arc<Spoken>, next: usize, caption: usize },
     Live(Ear),
 }
 
@@ -54,7 +54,7 @@ impl Speaking {
             seed: spoken.seed,
             cached: true,
             segments: spoken.segment_ends.len(),
-            source: Source::Kept { spoken, next: 0 },
+            source: Source::Kept { spoken, next: 0, caption: 0 },
         }
     }
 
@@ -74,21 +74,43 @@ impl Speaking {
         })
     }
 
-    /// The next sound in order: mono float32 at `sample_rate_hz`; none at the end. Safe to drop while it waits.
+    /// The next sound in order: mono float32 at `sample_rate_hz`; none at the end. Captions are passed over. Safe to
+    /// drop while it waits.
     ///
     /// # Errors
     /// Whatever ended the speech before its end. What was read before stays valid, but is not all of it.
-    pub async fn next(&mut self) -> Result<Option<Pcm>, Error> {
+    pub async fn next_sound(&mut self) -> Result<Option<Pcm>, Error> {
+        loop {
+            match self.next().await? {
+                Some(Said::Sound(pcm)) => return Ok(Some(pcm)),
+                Some(Said::Caption(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next sound or caption; as `next_sound`.
+    ///
+    /// # Errors
+    /// As `next_sound`.
+    pub async fn next(&mut self) -> Result<Option<Said>, Error> {
         match &mut self.source {
-            Source::Kept { spoken, next } => {
-                let chunk = spoken.chunks.get(*next).cloned();
+            Source::Kept { spoken, next, caption } => {
+                let chunk = spoken.chunks.get(*next);
+                if let Some(told) = spoken.captions.get(*caption)
+                    && spoken.segment_ends[*caption] <= *next + usize::from(chunk.is_some())
+                {
+                    *caption += 1;
+                    return Ok(Some(Said::Caption(Arc::clone(told))));
+                }
                 *next += 1;
-                Ok(chunk)
+                Ok(chunk.cloned().map(Said::Sound))
             }
             Source::Live(ear) => loop {
                 ear.changed.mark_unchanged();
                 match ear.job.poll(ear.id) {
-                    Polled::Chunk(chunk) => return Ok(Some(chunk)),
+                    Polled::Chunk(chunk) => return Ok(Some(Said::Sound(chunk))),
+                    Polled::Caption(caption) => return Ok(Some(Said::Caption(caption))),
                     Polled::End => return Ok(None),
                     Polled::Failed(error) => return Err(error),
                     // The sender lives in the job that `ear` holds: this cannot fail.
@@ -102,7 +124,7 @@ impl Speaking {
     #[must_use]
     pub fn segments_read(&self) -> usize {
         match &self.source {
-            Source::Kept { spoken, next } => spoken.segment_ends.partition_point(|end| end <= next),
+            Source::Kept { spoken, next, .. } => spoken.segment_ends.partition_point(|end| end <= next),
             Source::Live(ear) => ear.job.segments_read(ear.id),
         }
     }

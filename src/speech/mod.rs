@@ -1,6 +1,7 @@
 //! Speech for listeners: jobs, ordering, back-pressure, single flight, result cache, routing between engines.
 
 mod cache;
+mod caption;
 mod conditioning;
 mod dispatch;
 mod gauges;
@@ -17,6 +18,7 @@ mod verify;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use caption::{Caption, CaptionWord, Said};
 pub use listener::Speaking;
 pub use service::Speech;
 

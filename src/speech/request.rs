@@ -88,6 +88,7 @@ pub(super) fn script(
     pieces: Vec<Piece>,
 ) -> Script {
     let line = |(index, piece): (usize, Piece)| Line {
+        place: piece.place,
         chars: piece.chars,
         speakable: piece.speakable,
         segment: Arc::new(Segment {

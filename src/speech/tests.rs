@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{EngineState, Speaking, Speech, SpeechRequest};
+use super::{Caption, EngineState, Said, Speaking, Speech, SpeechRequest};
 use crate::{
     config::Config,
     engine::{FakeHost, FakeOptions, Gate},
@@ -51,7 +51,7 @@ async fn simple(change: impl FnOnce(&mut FakeOptions)) -> Arc<Speech> {
 
 async fn all(mut speaking: Speaking) -> Result<Vec<f32>, Error> {
     let mut samples = Vec::new();
-    while let Some(chunk) = speaking.next().await? {
+    while let Some(chunk) = speaking.next_sound().await? {
         samples.extend_from_slice(&chunk);
     }
     Ok(samples)
@@ -66,7 +66,7 @@ async fn a_text_is_spoken_in_order_and_the_same_each_time() {
     let speech = simple(|_| {}).await;
     let mut speaking = speech.speak(request(THREE)).await.unwrap();
     assert_eq!((speaking.segments, speaking.cached), (3, false));
-    let first = speaking.next().await.unwrap().unwrap();
+    let first = speaking.next_sound().await.unwrap().unwrap();
     assert_eq!(speaking.segments_read(), 1);
     let mut whole = first.to_vec();
     whole.extend(all(speaking).await.unwrap());
@@ -76,6 +76,46 @@ async fn a_text_is_spoken_in_order_and_the_same_each_time() {
     assert_eq!(all(again).await.unwrap(), whole);
     let past_the_cache = say(&speech, SpeechRequest { cache: false, ..request(THREE) }).await.unwrap();
     assert_eq!(past_the_cache, whole);
+}
+
+async fn captions(mut speaking: Speaking) -> Vec<(Arc<Caption>, usize)> {
+    let (mut captions, mut samples) = (Vec::new(), 0);
+    while let Some(said) = speaking.next().await.unwrap() {
+        match said {
+            Said::Sound(pcm) => samples += pcm.len(),
+            Said::Caption(caption) => captions.push((caption, samples)),
+        }
+    }
+    captions
+}
+
+#[tokio::test]
+async fn captions_come_before_the_end_of_their_segment_and_fit_the_sound() {
+    let text = format!("  \u{200b}{THREE}  ");
+    let chars: Vec<char> = text.chars().collect();
+    let of = |start: usize, end: usize| chars[start..end].iter().collect::<String>();
+    let speech = simple(|options| options.info.cost.steps = 3).await;
+    let told = captions(speech.speak(request(&text)).await.unwrap()).await;
+    assert_eq!(told.len(), 3);
+    let mut end_ms = 0.0;
+    for (index, (caption, read)) in told.iter().enumerate() {
+        assert_eq!((caption.segment, caption.start_ms), (index, end_ms));
+        end_ms = caption.end_ms;
+        let read_ms = *read as f64 / 24.0;
+        assert!(caption.start_ms < read_ms && read_ms < end_ms, "{read_ms} in {caption:?}");
+        assert_eq!(caption.text, of(caption.start_char, caption.end_char));
+        for word in &caption.words {
+            assert_eq!(word.text, of(word.start_char, word.end_char));
+            assert!(caption.start_ms <= word.start_ms && word.start_ms < word.end_ms && word.end_ms <= end_ms);
+        }
+        assert_eq!(caption.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "), caption.text);
+    }
+    let whole = say(&speech, request(&text)).await.unwrap();
+    assert!((end_ms - whole.len() as f64 / 24.0).abs() < 1e-3);
+
+    let kept = speech.speak(request(&text)).await.unwrap();
+    assert!(kept.cached);
+    assert_eq!(captions(kept).await, told);
 }
 
 #[tokio::test]
@@ -139,11 +179,11 @@ async fn a_listener_that_does_not_read_holds_its_own_request_only() {
     gate.open(1);
     assert!(!say(&speech, other).await.unwrap().is_empty());
     assert_eq!(unread.segments_read(), 0);
-    assert!(unread.next().await.unwrap().is_some());
+    assert!(unread.next_sound().await.unwrap().is_some());
     gate.open(2);
-    assert!(unread.next().await.unwrap().is_some());
-    assert!(unread.next().await.unwrap().is_some());
-    assert!(unread.next().await.unwrap().is_none());
+    assert!(unread.next_sound().await.unwrap().is_some());
+    assert!(unread.next_sound().await.unwrap().is_some());
+    assert!(unread.next_sound().await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -163,8 +203,8 @@ async fn a_failure_after_the_first_segment_is_no_clean_end() {
     let speech = simple(|_| {}).await;
     let text = "One is the first sentence of all. Two is the [raise] sentence here. Three is the last sentence.";
     let mut speaking = speech.speak(request(text)).await.unwrap();
-    assert!(speaking.next().await.unwrap().is_some());
-    assert!(matches!(speaking.next().await, Err(Error::EngineFailed { .. })));
+    assert!(speaking.next_sound().await.unwrap().is_some());
+    assert!(matches!(speaking.next_sound().await, Err(Error::EngineFailed { .. })));
 }
 
 #[tokio::test]
@@ -180,8 +220,8 @@ async fn what_one_engine_cannot_say_goes_to_the_next() {
         let text = format!("One is the first sentence of all. {second}");
         let mut speaking = speech.speak(SpeechRequest { seed: Some(3), ..request(&text) }).await.unwrap();
         assert_eq!((speaking.sample_rate_hz, speaking.segments), (24_000, 2), "{second}");
-        assert_eq!(speaking.next().await.unwrap().unwrap().len(), reference.len());
-        let elsewhere = speaking.next().await;
+        assert_eq!(speaking.next_sound().await.unwrap().unwrap().len(), reference.len());
+        let elsewhere = speaking.next_sound().await;
         if second.contains("[refuse]") {
             // The other fake refuses it too.
             assert!(matches!(elsewhere, Err(Error::Refused { .. })));
@@ -190,7 +230,7 @@ async fn what_one_engine_cannot_say_goes_to_the_next() {
             let expected = chars * 60.0 * 24.0;
             let got = elsewhere.unwrap().unwrap().len() as f64;
             assert!((got - expected).abs() < 48.0, "resampled to the job's rate: {got} {expected}");
-            assert!(speaking.next().await.unwrap().is_none());
+            assert!(speaking.next_sound().await.unwrap().is_none());
         }
     }
     let named = SpeechRequest { engine: Some("fake".to_owned()), ..request("你好，世界。") };

@@ -25,11 +25,11 @@ const WRAPPED_LINE: usize = 40;
 
 /// Where the cleaned text parts from the original: what follows `at` comes from `resume`, what precedes it ended at
 /// `kept_to`, with the marks that were dropped from its last character.
-#[derive(Debug, Clone, Copy)]
-struct Edit {
-    at: usize,
-    kept_to: usize,
-    resume: usize,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub at: usize,
+    pub kept_to: usize,
+    pub resume: usize,
 }
 
 #[derive(Debug)]
@@ -50,6 +50,13 @@ impl Clean<'_> {
         let known = self.edits.partition_point(|edit| edit.at < at);
         let end = self.edits[..known].last().map_or(at, |edit| edit.resume + (at - edit.at));
         self.edits.get(known).filter(|edit| edit.at == at).map_or(end, |edit| edit.kept_to.max(end))
+    }
+
+    /// Those from `start` to `end`, both included.
+    pub fn edits_within(&self, start: usize, end: usize) -> &[Edit] {
+        let from = self.edits.partition_point(|edit| edit.at < start);
+        let to = self.edits.partition_point(|edit| edit.at <= end);
+        &self.edits[from..to.max(from)]
     }
 }
 

@@ -7,6 +7,7 @@ mod abbreviations;
 mod clause;
 mod clean;
 mod cluster;
+mod place;
 mod script;
 mod sentence;
 #[cfg(test)]
@@ -18,10 +19,11 @@ use self::{
     clause::{Cut, Cuts},
     clean::{Clean, clean},
     cluster::{Measure, measure},
+    place::Counter,
     sentence::for_each_sentence,
 };
 
-pub use self::script::foreign_letter;
+pub use self::{place::Place, script::foreign_letter};
 
 /// A sentence below this, in grapheme clusters, is said together with the next of its line: a call of the engine for
 /// "Hi." costs as much as one for ten words and has no melody.
@@ -46,6 +48,8 @@ pub struct Piece {
     pub text: String,
     /// Where it stands in the original, in bytes, on character boundaries.
     pub span: Range<usize>,
+    /// The same in code points, for what is told to users.
+    pub place: Place,
     /// Grapheme clusters of `text`.
     pub chars: usize,
     /// Letters and digits of `text`, in grapheme clusters: never zero.
@@ -61,7 +65,8 @@ pub fn segment(text: &str, limits: Limits) -> Vec<Piece> {
     let clean = clean(text);
     let max_chars = limits.max_chars.max(1);
     let limits = Limits { first_chars: limits.first_chars.clamp(1, max_chars), max_chars };
-    let mut assembly = Assembly { clean: &clean, limits, draft: None, pieces: Vec::new() };
+    let original = Counter::new(text);
+    let mut assembly = Assembly { clean: &clean, original, limits, draft: None, pieces: Vec::new() };
     let mut line_start = 0;
     for line in clean.text.split('\n') {
         for_each_sentence(line, |start, end| assembly.add(line_start + start, line_start + end));
@@ -81,6 +86,7 @@ struct Draft {
 
 struct Assembly<'c> {
     clean: &'c Clean<'c>,
+    original: Counter<'c>,
     limits: Limits,
     draft: Option<Draft>,
     pieces: Vec<Piece>,
@@ -158,9 +164,14 @@ impl Assembly<'_> {
         if draft.measure.speakable == 0 {
             return;
         }
+        let text = &self.clean.text[draft.start..draft.end];
+        let span = self.clean.original_start(draft.start)..self.clean.original_end(draft.end);
+        let edits = self.clean.edits_within(draft.start, draft.end);
+        let place = place::place(&mut self.original, &span, text, draft.start, edits);
         self.pieces.push(Piece {
-            text: self.clean.text[draft.start..draft.end].to_owned(),
-            span: self.clean.original_start(draft.start)..self.clean.original_end(draft.end),
+            text: text.to_owned(),
+            span,
+            place,
             chars: draft.measure.chars,
             speakable: draft.measure.speakable,
         });

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import re
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Transcript, Voice, Word
 from ishowtts.engines import options
 from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
 
@@ -32,12 +34,19 @@ _FAULTS = (
     "dtype",
     "shape",
     "slow",
+    "backwards",
+    "tear",
+    "wait",
     "hang",
     "spin",
     "freeze",
     "exit",
     "break",
 )
+
+
+LET_GO = threading.Event()
+"""What ``[wait]`` waits for."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +141,7 @@ class Fake:
         self._saying[slot] = _Saying(segment, self._tone(segment, conditioning), faults)
         return self._options.steps
 
-    def step(self, slots: Sequence[int]) -> list[Chunk]:
+    def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
         sayings = [self._saying[slot] for slot in slots]
         chars = sum(len(saying.segment.text) for saying in sayings)
         slow = _SLOW_FACTOR if any("slow" in saying.faults for saying in sayings) else 1
@@ -141,7 +150,8 @@ class Fake:
             time.sleep(max(elapsed_ms, 1.0) * slow / 1e3)
         for saying in sayings:
             self._fail(saying)
-        return [self._advance(slot) for slot in slots]
+        for slot in slots:
+            yield self._advance(slot)
 
     def cancel(self, slot: int) -> None:
         self._saying.pop(slot, None)
@@ -171,6 +181,10 @@ class Fake:
 
     def _advance(self, slot: int) -> Chunk:
         saying = self._saying[slot]
+        if "tear" in saying.faults:
+            raise RuntimeError("the fake engine was told to raise between two slots")
+        if "wait" in saying.faults:
+            LET_GO.wait()
         steps = self._options.steps
         start, end = (len(saying.pcm) * step // steps for step in (saying.step, saying.step + 1))
         saying.step += 1
@@ -180,7 +194,19 @@ class Fake:
             return Chunk(slot, np.zeros(0, np.float32), last=True, error=ValueError("told to fail"))
         if last:
             del self._saying[slot]
-        return Chunk(slot, _spoil(saying.pcm[start:end], saying.faults), last)
+        transcript = self._transcript(saying) if saying.step == 1 else None
+        return Chunk(slot, _spoil(saying.pcm[start:end], saying.faults), last, transcript=transcript)
+
+    def _transcript(self, saying: _Saying) -> Transcript:
+        text = saying.segment.text
+        char_ms = self._options.audio_ms_per_char / saying.segment.speed
+        words = [
+            Word(found.group(), found.start(), found.end(), found.start() * char_ms, found.end() * char_ms)
+            for found in re.finditer(r"\S+", text)
+        ]
+        if "backwards" in saying.faults:
+            words.append(Word("backwards", 0, 0, 1.0, 0.0))
+        return Transcript(text, tuple(words))
 
     def _tone(self, segment: Segment, tone: Tone) -> Pcm:
         rate = self._options.sample_rate_hz

@@ -12,8 +12,8 @@ import ctypes
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -93,7 +93,7 @@ class Hibari:
         self._dsp = dsp
         self._phonemes = Phonemes(onnxruntime, settings)
         self._saying: dict[int, _Saying] = {}
-        self._beside = ThreadPoolExecutor(max(chosen.slots - 1, 1), thread_name_prefix="hibari")
+        self._side_by_side = ThreadPoolExecutor(chosen.slots, thread_name_prefix="hibari")
         self._info = EngineInfo(
             name="hibari",
             revision=_revision(model, dsp.FFT_BACKEND),
@@ -146,9 +146,13 @@ class Hibari:
         self._saying[slot] = _Saying(pieces, conditioning, segment.speed, noise)
         return len(pieces)
 
-    def step(self, slots: Sequence[int]) -> list[Chunk]:
-        others = [self._beside.submit(self._advance, slot) for slot in slots[1:]]
-        return [self._advance(slots[0]), *(other.result() for other in others)]
+    def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        if len(slots) == 1:
+            yield self._advance(slots[0])
+            return
+        # The shorter one's sound does not wait for the longer one's.
+        for spoken in as_completed([self._side_by_side.submit(self._advance, slot) for slot in slots]):
+            yield spoken.result()
 
     def cancel(self, slot: int) -> None:
         self._saying.pop(slot, None)
@@ -157,7 +161,7 @@ class Hibari:
         pass
 
     def close(self) -> None:
-        self._beside.shutdown()
+        self._side_by_side.shutdown()
         self._saying.clear()
         del self._session
 
