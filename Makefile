@@ -27,6 +27,8 @@ NATIVE_SOURCES := $(shell find src voices -type f 2>/dev/null) Cargo.toml Cargo.
 # The interpreter behind .venv, whose path stays the same from checkout to checkout, so that pyo3 is not rebuilt.
 BASE_PYTHON = $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)')
 CARGO := PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
+# What a server can be asked from outside, and how it starts and ends.
+BINARY_TESTS := $(addprefix tests/test_,$(addsuffix .py,server speech openai_client hostile binary))
 TEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -lt 8 ] && echo "$$n" || echo 8)
 
 # A virtual environment that was moved, or whose interpreter is gone, is made again.
@@ -34,11 +36,12 @@ ifneq ($(shell [ -x $(BIN)/python ] && cat $(VENV)/.made-at 2>/dev/null),$(CURDI
 $(VENV)/.made-at: FORCE
 endif
 
-.PHONY: help serve test test-rust test-python lint lint-rust lint-python lint-licences bench wheel clean FORCE
+.PHONY: help serve binary test test-rust test-python test-binary lint lint-rust lint-python lint-licences bench wheel clean FORCE
 
 help:
 	@echo 'make serve   start the server on 127.0.0.1:8880   (make serve ARGS="--port 9000")'
 	@echo 'make test    every test, Rust and Python          (make test-rust, make test-python ARGS="-k words")'
+	@echo 'make binary  target/release/ishowtts-server, the server with Python inside of it'
 	@echo 'make lint    formatting, lints, types, licences'
 	@echo 'make bench   side-by-side measurements            (make bench ARGS="--help")'
 	@echo 'make wheel   a wheel in dist/'
@@ -81,20 +84,32 @@ $(TOOLS_DIR)/bin/cargo-deny:
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-test: test-rust test-python
+test: test-rust test-python test-binary
 
 test-rust: $(VENV)/.native
 	@$(PREFLIGHT) rust libpython
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		$(CARGO) nextest run --lib --no-fail-fast --cargo-quiet --status-level fail --final-status-level slow; \
+		$(CARGO) nextest run --lib --features embed --no-fail-fast --cargo-quiet --status-level fail --final-status-level slow; \
 	else \
-		$(CARGO) test --quiet --no-fail-fast --lib; \
+		$(CARGO) test --quiet --no-fail-fast --lib --features embed; \
 	fi
 	@$(CARGO) test --quiet --doc
 
 # One file stays on one worker, so that a server started by a file's fixture is started once.
 test-python: $(VENV)/.native $(VENV)/.test
 	@$(BIN)/python -m pytest --quiet --numprocesses $(TEST_JOBS) --dist loadfile $(ARGS)
+
+# The server's own tests once more, against the program that embeds the interpreter (a debug build: same code, no wait).
+test-binary: $(VENV)/.native $(VENV)/.test
+	@$(PREFLIGHT) rust libpython
+	@$(QUIETLY) 'building ishowtts-server' env $(CARGO) build --quiet --features embed --bin ishowtts-server
+	@ISHOWTTS_TEST_SERVER="$(abspath $(BUILD_DIR))/debug/ishowtts-server" \
+		$(BIN)/python -m pytest --quiet --numprocesses $(TEST_JOBS) --dist loadfile $(BINARY_TESTS)
+
+binary: $(VENV)/.native
+	@$(PREFLIGHT) rust libpython
+	@$(QUIETLY) 'building ishowtts-server' env $(CARGO) build --quiet --release --features embed --bin ishowtts-server
+	@ls $(BUILD_DIR)/release/ishowtts-server
 
 wheel: $(VENV)/.native
 	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(QUIETLY) 'building the wheel' \
@@ -109,7 +124,7 @@ lint-rust: $(VENV)/.made-at
 	@$(PREFLIGHT) rust
 	@cargo fmt --check
 	@scripts/check_rooms.py
-	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@$(CARGO) clippy --quiet --all-targets --features embed -- -D warnings
 
 lint-python: $(VENV)/.native $(VENV)/.lint
 	@$(BIN)/ruff check --quiet

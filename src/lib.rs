@@ -10,7 +10,7 @@ pub mod text;
 pub mod voices;
 
 #[pyo3::pymodule]
-mod _native {
+pub mod _native {
     #[pymodule_export]
     use crate::bridge::{Config, Runtime, Stream};
 

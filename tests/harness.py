@@ -29,6 +29,8 @@ import numpy.typing as npt
 Pcm = npt.NDArray[np.int16]
 
 COMMAND = Path(sys.executable).parent / "ishowtts"
+SERVE = [os.environ["ISHOWTTS_TEST_SERVER"]] if "ISHOWTTS_TEST_SERVER" in os.environ else [str(COMMAND), "serve"]
+"""What starts a server: the extension in its interpreter, or the standalone program."""
 START_S = 30.0
 ANSWER_S = 60.0
 
@@ -114,7 +116,7 @@ class Server:
         arguments: Sequence[str] = (),
     ) -> None:
         self.home = home
-        self.command = [str(COMMAND), "serve", "--host", "127.0.0.1", "--port", "0", *arguments]
+        self.command = [*SERVE, "--host", "127.0.0.1", "--port", "0", *arguments]
         if engine is not None:
             self.command += ["--engine", engine]
         if config is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness import Server, run, speech_body, wait_until
+from harness import SERVE, Server, run, speech_body, wait_until
 
 Start = Callable[..., Server]
 
@@ -279,7 +279,7 @@ class TestStart:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         server = Server(tmp_path, env={"ISHOWTTS_HTTP_PORT": str(port), "ISHOWTTS_ENGINE": "fake"})
-        server.command = [*server.command[:2]]
+        server.command = [*SERVE]
         with server:
             assert server.port == port
             assert server.speak("Hello.").headers["x-ishowtts-engine"] == "fake"

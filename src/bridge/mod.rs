@@ -4,6 +4,8 @@
 
 mod config;
 mod convert;
+#[cfg(feature = "embed")]
+pub mod embedded;
 mod errors;
 mod faults;
 mod host;

@@ -30,6 +30,12 @@ pub struct Sources {
     pub flags: Vec<(String, String, String)>,
 }
 
+/// The virtual environment that is active in the shell that started this program.
+#[must_use]
+pub fn virtual_environment() -> Option<PathBuf> {
+    std::env::var_os("VIRTUAL_ENV").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 impl Sources {
     /// What of the process's environment concerns this program.
     #[must_use]

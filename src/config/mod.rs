@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load};
+pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

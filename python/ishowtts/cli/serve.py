@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise usage(message, "`ishowtts serve --help` shows what there is")
+        raise usage(message, f"`{program()} --help` shows what there is")
+
+
+def program() -> str:
+    """What was typed to get here."""
+    return "ishowtts-server" if sys.argv[0] == "ishowtts-server" else "ishowtts serve"
 
 
 def parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="ishowtts serve",
+        prog=program(),
         description="Start the server. SIGINT or SIGTERM ends it once it has said what it was saying.",
         epilog="Settings come from defaults, a TOML file, ISHOWTTS_* variables and these options; later ones win. "
         "`ishowtts config show` lists them all.",
