@@ -19,10 +19,19 @@ if TYPE_CHECKING:
         SegmentRefused,
         SpeechError,
     )
+    from ishowtts.server import Server
+    from ishowtts.speaker import Speaker
+    from ishowtts.speech import Audio, Caption, CaptionWord, SpeechStream
 
 _HOMES = {
+    "Audio": "ishowtts.speech",
+    "Caption": "ishowtts.speech",
+    "CaptionWord": "ishowtts.speech",
     "Config": "ishowtts._native",
     "Runtime": "ishowtts._native",
+    "Server": "ishowtts.server",
+    "Speaker": "ishowtts.speaker",
+    "SpeechStream": "ishowtts.speech",
     "Stream": "ishowtts._native",
     "ConfigError": "ishowtts.errors",
     "EngineBroken": "ishowtts.errors",
@@ -33,6 +42,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audio",
+    "Caption",
+    "CaptionWord",
     "Config",
     "ConfigError",
     "EngineBroken",
@@ -40,7 +52,10 @@ __all__ = [
     "IshowttsError",
     "Runtime",
     "SegmentRefused",
+    "Server",
+    "Speaker",
     "SpeechError",
+    "SpeechStream",
     "Stream",
 ]
 

@@ -58,10 +58,11 @@ class Runtime:
         speed: float = 1.0,
         seed: int | None = None,
         cache: bool = True,
+        params: dict[str, Any] | None = None,
     ) -> Stream:
         """Waits until the engines can speak, then queues the text; returns before the first sound.
 
-        ``seed`` None: from text, voice and settings; -1: another each time. Raises
+        ``seed`` None: from text, voice and settings; -1: another each time. ``params``: the engine's own. Raises
         :class:`~ishowtts.errors.SpeechError` for what can be known by then.
         """
 
@@ -71,6 +72,9 @@ class Runtime:
     def engines(self) -> list[dict[str, Any]]:
         """name and state ("loading", "ready", "broken") of each; when ready, the fields of
         :class:`~ishowtts.engine.EngineInfo`; when broken, the reason."""
+
+    def listen(self) -> tuple[str, int]:
+        """Opens the port that ``serve`` will serve; returns address and port. Raises IshowttsError if it cannot."""
 
     def serve(self) -> int:
         """Serves HTTP until ``shutdown`` and closes the runtime; returns the exit code.
@@ -109,6 +113,10 @@ class Stream:
     @property
     def segments_read(self) -> int:
         """Segments that were read to the end."""
+
+    @property
+    def captions(self) -> list[dict[str, Any]]:
+        """Of the segments that were read: the fields of :class:`~ishowtts.speech.Caption`."""
 
     def __iter__(self) -> Stream: ...
     def __next__(self) -> npt.NDArray[np.float32]:

@@ -72,6 +72,14 @@ pub(super) fn json_to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bo
     }
 }
 
+/// What Python's own `json` makes of it.
+pub(super) fn python_to_json(value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    let strict = PyDict::new(value.py());
+    strict.set_item("allow_nan", false)?;
+    let text: String = value.py().import("json")?.getattr("dumps")?.call((value,), Some(&strict))?.extract()?;
+    serde_json::from_str(&text).map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))
+}
+
 /// # Errors
 /// A sentence that names the field that is missing, of the wrong type or out of range.
 pub(super) fn engine_info(info: &Bound<'_, PyAny>) -> Result<EngineInfo, String> {

@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     config::Config,
-    convert::json_to_python,
+    convert::{json_to_python, python_to_json},
     errors, host,
     stream::Stream,
     wait::{SIGNAL_PERIOD, wait},
@@ -59,6 +59,8 @@ pub(super) struct Inner {
     tokio: Option<tokio::runtime::Runtime>,
     handle: Handle,
     stop: watch::Sender<bool>,
+    /// Open, and not yet served.
+    listener: Mutex<Option<TcpListener>>,
     /// Held while it closes, so that whoever closes it too returns when all has ended.
     closed: Mutex<bool>,
 }
@@ -82,6 +84,7 @@ impl Inner {
             tokio: Some(tokio),
             handle,
             stop: watch::Sender::new(false),
+            listener: Mutex::default(),
             closed: Mutex::new(false),
         });
         let mut open = OPEN.lock();
@@ -208,7 +211,7 @@ impl Runtime {
     }
 
     /// Waits for the engines if they load still, then queues the text. Returns before the first sound.
-    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true))]
+    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true, params=None))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn speak(
         &self,
@@ -220,7 +223,10 @@ impl Runtime {
         speed: f64,
         seed: Option<i64>,
         cache: bool,
+        params: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Stream> {
+        let params = params.map(|params| python_to_json(params)).transpose()?;
+        let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
         self.wait_ready(py, None)?;
         let request = SpeechRequest {
             text: text.to_string_lossy().into_owned(),
@@ -233,7 +239,7 @@ impl Runtime {
             streamed: true,
             class: Class::Interactive,
             owner: Owner(0),
-            params: std::collections::BTreeMap::new(),
+            params: params.into_iter().collect(),
         };
         let speech = self.inner.speech();
         match wait(py, &self.inner.handle, speech.speak(request))? {
@@ -286,12 +292,27 @@ impl Runtime {
         Ok(engines)
     }
 
-    /// Serves HTTP until `shutdown`. Returns the exit code: 0, or 70 if an engine is lost.
-    ///
-    fn serve(&self, py: Python<'_>) -> PyResult<i32> {
+    /// Opens the port, so that it is known before `serve`. Returns the address and the port.
+    fn listen(&self, py: Python<'_>) -> PyResult<(String, u16)> {
         let http = &self.inner.config.http;
-        let listener = py.detach(|| TcpListener::bind((http.host.as_str(), http.port)));
-        let listener = listener.map_err(|error| errors::plain(py, cannot_listen(&http.host, http.port, &error)))?;
+        let held = self.inner.listener.lock().take();
+        let listener = match held {
+            Some(listener) => listener,
+            // Not under the lock: whoever waits for that is attached.
+            None => py
+                .detach(|| TcpListener::bind((http.host.as_str(), http.port)))
+                .map_err(|error| errors::plain(py, cannot_listen(&http.host, http.port, &error)))?,
+        };
+        let address = listener.local_addr()?;
+        self.inner.listener.lock().replace(listener);
+        Ok((address.ip().to_string(), address.port()))
+    }
+
+    /// Serves HTTP until `shutdown`. Returns the exit code: 0, or 70 if an engine is lost.
+    fn serve(&self, py: Python<'_>) -> PyResult<i32> {
+        self.listen(py)?;
+        let listener = self.inner.listener.lock().take();
+        let listener = listener.ok_or_else(|| errors::plain(py, "it serves already".to_owned()))?;
         announce(listener.local_addr()?);
         let (finished, mut outcome) = mpsc::channel();
         let watchdog = Arc::new(Watchdog::default());

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use numpy::PyArray1;
 use parking_lot::Mutex;
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyList};
 
-use super::{errors, runtime::Inner, wait::SIGNAL_PERIOD};
-use crate::speech::Speaking;
+use super::{convert::json_to_python, errors, runtime::Inner, wait::SIGNAL_PERIOD};
+use crate::speech::{Caption, Said, Speaking};
 
 /// Each array is mono float32 at `sample_rate_hz`. Dropping the stream gives the speech up.
 #[pyclass(frozen, module = "ishowtts._native")]
@@ -27,6 +27,8 @@ pub struct Stream {
     segments: usize,
     /// Locked only while detached: another thread may hold it for a signal period.
     speaking: Mutex<Speaking>,
+    /// Of the segments whose last sound was read or is next.
+    captions: Mutex<Vec<Arc<Caption>>>,
     inner: Arc<Inner>,
 }
 
@@ -40,6 +42,7 @@ impl Stream {
             cached: speaking.cached,
             segments: speaking.segments,
             speaking: Mutex::new(speaking),
+            captions: Mutex::default(),
             inner,
         }
     }
@@ -53,6 +56,17 @@ impl Stream {
         py.detach(|| self.speaking.lock().segments_read())
     }
 
+    /// Dictionaries with the fields of `Caption`; more of them as it is read.
+    #[getter]
+    fn captions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let captions = self.captions.lock().clone();
+        let captions = captions.iter().map(|caption| {
+            let fields = serde_json::to_value(&**caption).unwrap_or_default();
+            json_to_python(py, &fields)
+        });
+        PyList::new(py, captions.collect::<PyResult<Vec<_>>>()?)
+    }
+
     fn __iter__(stream: Py<Self>) -> Py<Self> {
         stream
     }
@@ -61,11 +75,13 @@ impl Stream {
         loop {
             let waited = py.detach(|| {
                 let mut speaking = self.speaking.lock();
-                self.inner.handle().block_on(async { tokio::time::timeout(SIGNAL_PERIOD, speaking.next_sound()).await })
+                self.inner.handle().block_on(async { tokio::time::timeout(SIGNAL_PERIOD, speaking.next()).await })
             });
             py.check_signals()?;
             match waited {
-                Ok(Ok(pcm)) => return Ok(pcm.map(|pcm| PyArray1::from_slice(py, &pcm))),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(Some(Said::Sound(pcm)))) => return Ok(Some(PyArray1::from_slice(py, &pcm))),
+                Ok(Ok(Some(Said::Caption(caption)))) => self.captions.lock().push(caption),
                 Ok(Err(error)) => return Err(errors::speech(py, &error)),
                 Err(_) => {}
             }

@@ -1,0 +1,161 @@
+"""Speech in this process: the same scheduler, jobs and cache as the server's, without a port."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ishowtts.speech import Audio, SpeechStream
+
+if TYPE_CHECKING:
+    from ishowtts._native import Config, Runtime
+
+
+def configuration(
+    engine: str | None = None,
+    options: Mapping[str, object] | None = None,
+    config: str | os.PathLike[str] | Config | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> Config:
+    """``options`` are those of ``engine`` (``[engines.<name>]``), ``settings`` any others by dotted key.
+
+    Raises ConfigError, with a line for each mistake; TypeError where both a Config and settings are given.
+    """
+    from ishowtts._native import Config
+
+    if isinstance(config, Config):
+        if engine is not None or options or settings:
+            raise TypeError("a Config is complete: give engine, options and settings when it is loaded")
+        return config
+    flags = [(key, _toml(value), f"settings[{key!r}]") for key, value in (settings or {}).items()]
+    if engine is not None:
+        flags.append(("engine", _toml(engine), "engine"))
+    if options:
+        named = engine if engine is not None else Config.load(config, flags).engine
+        flags += [(f"engines.{named}.{key}", _toml(value), f"options[{key!r}]") for key, value in options.items()]
+    return Config.load(config, flags)
+
+
+def _toml(value: object) -> str:
+    """What TOML and JSON have in common: strings, numbers, booleans, lists of them."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Speaker:
+    """Speaks. Engines load in the background from the first call on, or when its ``with`` block is entered.
+
+    >>> with Speaker() as speaker:
+    ...     audio = speaker.speak("Hello from Python.")
+    ...     audio.save("hello.wav")
+
+    Threads may share one; they wait without the interpreter lock. ``engine``: by name, None: the configured one;
+    ``options``: its own settings; ``config``: a TOML file or a loaded Config; ``settings``: any others, by dotted key.
+    """
+
+    def __init__(
+        self,
+        engine: str | None = None,
+        *,
+        options: Mapping[str, object] | None = None,
+        config: str | os.PathLike[str] | Config | None = None,
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        from ishowtts._native import Runtime
+
+        self._runtime: Runtime = Runtime(configuration(engine, options, config, settings))
+
+    def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Until the engines can speak. Raises SpeechError if one cannot be loaded, TimeoutError."""
+        self._runtime.wait_ready(timeout_s)
+
+    def stream(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+        speed: float = 1.0,
+        seed: int | None = None,
+        cache: bool = True,
+        **params: Any,
+    ) -> SpeechStream:
+        """Returns before the first sound; iterate over it, or over it with ``async for``.
+
+        ``voice``: an id or alias; None: the default one. ``language``: BCP 47; None: the voice's. ``speed``: 0.25 to 4.
+        ``seed``: None: from text, voice and settings, so that the same is said the same; -1: another each time.
+        ``cache``: may be answered from memory, and kept there. ``params``: the engine's own, such as ``nfe_steps``.
+
+        Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
+        """
+        return SpeechStream(
+            self._runtime.speak(
+                text, voice=voice, language=language, speed=speed, seed=seed, cache=cache, params=params or None
+            )
+        )
+
+    def speak(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+        speed: float = 1.0,
+        seed: int | None = None,
+        cache: bool = True,
+        **params: Any,
+    ) -> Audio:
+        """All of it at once; arguments as for :meth:`stream`. Raises SpeechError: never a part of the speech."""
+        stream = self.stream(text, voice=voice, language=language, speed=speed, seed=seed, cache=cache, **params)
+        return stream.collect()
+
+    async def astream(self, text: str, **arguments: Any) -> SpeechStream:
+        """:meth:`stream` without blocking the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.stream, text, **arguments)
+
+    async def aspeak(self, text: str, **arguments: Any) -> Audio:
+        """:meth:`speak` without blocking the event loop. Cancelled, it gives the speech up."""
+        import numpy as np
+
+        async with await self.astream(text, **arguments) as stream:
+            pieces = [piece async for piece in stream]
+            samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+            return Audio(samples, stream.sample_rate_hz, stream.captions, stream.engine, stream.voice, stream.seed)
+
+    def voices(self) -> list[dict[str, Any]]:
+        """id, name, description, languages, licence, default and aliases of each, sorted by id."""
+        return self._runtime.voices()
+
+    def engines(self) -> list[dict[str, Any]]:
+        """name and state of each, and what a ready one tells about itself."""
+        return self._runtime.engines()
+
+    def close(self) -> None:
+        """Ends the engines, and the streams that are still read."""
+        self._runtime.close()
+
+    def __enter__(self) -> Speaker:
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Speaker:
+        import asyncio
+
+        return await asyncio.to_thread(self.__enter__)
+
+    async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
+        await asyncio.to_thread(self.close)
