@@ -205,6 +205,18 @@ class TestHibari:
         assert len(changed) / len(plain) == pytest.approx(1 / speed, rel=0.12)
         assert loudness(changed) > 0.5 * loudness(plain)
 
+    @pytest.mark.parametrize("speed", [1.0, 3.0])
+    def test_every_word_has_its_time_and_place(self, hibari: Engine, heart: Conditioning, speed: float) -> None:
+        text = "  It costs $100 at 9:30PM, they say. Dr. Smith's well-known 3.5%… \u201creally\u201d? #1 fan!"
+        steps = hibari.admit(0, Segment(text, None, 0, speed, {}), heart)
+        chunks = [chunk for _ in range(steps) for chunk in hibari.step([0])]
+        words = [word for chunk in chunks if chunk.transcript for word in chunk.transcript.words]
+        assert [text[word.start : word.end] for word in words] == text.split()
+        assert words[4].text == "nine thirty P.M.,"
+        times = [time for word in words for time in (word.start_ms, word.end_ms)]
+        assert times == sorted(times)
+        assert times[-1] < sum(len(chunk.pcm) for chunk in chunks) / hibari.info.sample_rate_hz * 1e3
+
     def test_long_segments_come_in_bounded_steps(self, hibari: Engine, heart: Conditioning) -> None:
         assert hibari.admit(0, Segment("a1b2c3" * 46, None, 0, 1.0, {}), heart) > 1
         hibari.cancel(0)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import ishowtts
 import jiwer
 import numpy as np
+import numpy.typing as npt
 import pytest
-from harness import Pcm, Server, loudness_db
+from harness import Pcm, Server, environment, loudness_db
 
 # Everyday words, numbers in digits, questions, a quotation, a long sentence; no rare names, which Whisper cannot spell.
 LINES = [
@@ -48,15 +51,24 @@ def whisper() -> Any:
     return WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=1)
 
 
-def heard(pcm: Pcm, sample_rate_hz: int) -> str:
-    """Transcript of speech; Whisper wants 16 kHz."""
-    samples = pcm.astype(np.float32) / 32768
+def transcribe(samples: npt.NDArray[np.float32], sample_rate_hz: int, **options: Any) -> list[Any]:
+    """Segments of speech from -1 to 1; Whisper wants 16 kHz."""
     length = int(len(samples) * 16_000 / sample_rate_hz)
     resampled = np.interp(np.arange(length) * sample_rate_hz / 16_000, np.arange(len(samples)), samples)
     segments, _ = whisper().transcribe(
-        resampled.astype(np.float32), language="en", beam_size=1, temperature=0.0, condition_on_previous_text=False
+        resampled.astype(np.float32),
+        language="en",
+        beam_size=1,
+        temperature=0.0,
+        condition_on_previous_text=False,
+        **options,
     )
-    return " ".join(segment.text for segment in segments)
+    return list(segments)
+
+
+def heard(pcm: Pcm, sample_rate_hz: int) -> str:
+    samples = pcm.astype(np.float32) / 32768
+    return " ".join(segment.text for segment in transcribe(samples, sample_rate_hz))
 
 
 def plain(text: str) -> str:
@@ -94,3 +106,27 @@ def test_fast_speech_is_still_words(hibari: Server) -> None:
     replies = [hibari.speak(line, speed=1.3) for line in lines]
     transcripts = [heard(reply.pcm, int(reply.headers["x-ishowtts-sample-rate-hz"])) for reply in replies]
     assert word_error_rate(lines, transcripts) <= 0.1, transcripts
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.5])
+def test_words_are_where_their_captions_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    text = " ".join(LINES[:8])
+    with ishowtts.Speaker() as speaker:
+        audio = speaker.speak(text, speed=speed)
+    told = [(plain(word.text), word.start_ms, word.end_ms) for caption in audio.captions for word in caption.words]
+    assert [word for word, _, _ in told] == plain(text).split()
+    segments = transcribe(audio.samples, audio.sample_rate_hz, word_timestamps=True)
+    words = [word for segment in segments for word in segment.words]
+    matched = difflib.SequenceMatcher(None, [word for word, _, _ in told], [plain(word.word) for word in words], False)
+    apart_ms = []
+    for block in matched.get_matching_blocks():
+        for (_, start_ms, end_ms), word in zip(
+            told[block.a : block.a + block.size], words[block.b : block.b + block.size], strict=True
+        ):
+            # Whisper's word begins where the one before it ends: the middles can be compared.
+            apart_ms.append(abs((start_ms + end_ms) / 2 - (word.start + word.end) * 500))
+    assert len(apart_ms) > 0.9 * len(told)
+    assert np.median(apart_ms) < 80
+    assert np.quantile(apart_ms, 0.9) < 250
