@@ -122,7 +122,7 @@ impl Visit {
     fn log(&self, status: StatusCode, code: Option<&str>, ttfa_ms: Option<f64>) {
         let (id, method, ms) = (self.arrival.id(), self.method.as_str(), self.arrival.elapsed_ms());
         let (status, path) = (status.as_u16(), if self.path.is_empty() { self.route.label() } else { &self.path });
-        if self.route == Route::Speech {
+        if self.route.speaks() {
             tracing::info!(id, method, path, status, ms, ttfa_ms, code, "request");
         } else {
             tracing::debug!(id, method, path, status, ms, code, "request");

@@ -111,6 +111,22 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// As `from`, where the text stands in a field of another name than OpenAI's.
+    #[must_use]
+    pub fn about_text(error: Error, field: &'static str) -> Self {
+        let told = Self::from(error);
+        Self { param: told.param.map(|param| if param == "input" { field } else { param }), ..told }
+    }
+
+    /// The body that it would have.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let error = Body { message: &self.message, kind: self.kind, param: self.param, code: self.code };
+        serde_json::to_value(Envelope { error }).unwrap_or_default()
+    }
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let (status, kind, param, retry_after_s) = match &error {

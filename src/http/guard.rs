@@ -83,6 +83,15 @@ impl Guard {
         Ok(if is_preflight { Pass::Preflight { origin: allowed } } else { Pass::On { cross_origin: Some(allowed) } })
     }
 
+    /// For a GET that makes the server work: of the pages that a browser shows, only our own and the allowed ones.
+    ///
+    /// # Errors
+    /// `origin_not_allowed`.
+    pub fn refuse_other_pages(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let listed = matches!(single(headers, header::ORIGIN), One::Value(origin) if self.lists_origin(origin));
+        if from_other_page(headers) && !listed { Err(ApiError::origin_not_allowed()) } else { Ok(()) }
+    }
+
     /// The one authority that the request names, if it is allowed.
     fn allowed_authority<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
         let One::Value(host) = single(headers, header::HOST) else { return None };

@@ -25,6 +25,8 @@ pub const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     Speech,
+    Tts,
+    Captions,
     Models,
     Voices,
     Health,
@@ -41,6 +43,8 @@ impl Route {
         match path {
             "/healthz" => Self::Health,
             "/v1/audio/speech" => Self::Speech,
+            "/v1/tts" => Self::Tts,
+            "/v1/captions" => Self::Captions,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/v1/models" => Self::Models,
@@ -50,10 +54,18 @@ impl Route {
         }
     }
 
+    /// Whether it speaks.
+    #[must_use]
+    pub const fn speaks(self) -> bool {
+        matches!(self, Self::Speech | Self::Tts | Self::Captions)
+    }
+
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Speech => "/v1/audio/speech",
+            Self::Tts => "/v1/tts",
+            Self::Captions => "/v1/captions",
             Self::Models => "/v1/models",
             Self::Voices => "/v1/audio/voices",
             Self::Health => "/healthz",
@@ -209,7 +221,8 @@ mod tests {
 
     #[test]
     fn every_route_has_its_label() {
-        for path in ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/audio/voices", "/v1/audio/speech"] {
+        for path in ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/audio/voices", "/v1/audio/speech", "/v1/tts"]
+        {
             assert_eq!(Route::of(path).label(), path);
         }
         assert_eq!(Route::of("/v1/models/hibari"), Route::Models);

@@ -1,13 +1,17 @@
 //! HTTP: one file per surface. Runs on tokio's threads; never waits for Python, never touches a disk.
 
 mod body;
+mod call;
 mod connection;
 mod door;
 mod error;
+mod events;
+mod fields;
 mod guard;
 mod health;
 mod metrics;
 mod models;
+mod native;
 mod openai;
 mod openai_request;
 mod request_id;
@@ -68,6 +72,8 @@ pub fn install_metrics() {
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/audio/speech", post(openai::speech))
+        .route("/v1/tts", get(native::play).post(native::speak))
+        .route("/v1/captions", post(native::captions))
         .route("/v1/audio/voices", get(voices::list))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))

@@ -1,25 +1,34 @@
 //! Speech as the body of an answer: encoded piece by piece while it is made, or in whole.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use axum::http::Method;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
-use super::{door::Arrival, metrics::InFlight};
+use super::{
+    call::{Wrap, sounds},
+    door::Arrival,
+    events::Events,
+    metrics::{InFlight, Route},
+};
 use crate::{
     audio::{Encoder, Format},
     error::Error,
-    speech::{Pcm, Speaking},
+    speech::{Said, Speaking},
 };
 
 /// Counts what a client was sent, and writes its request's log line when it is dropped.
 pub struct Sent {
     pub arrival: Arrival,
+    pub method: Method,
+    pub route: Route,
     pub ttfa_ms: f64,
     pub sample_rate_hz: u32,
     pub engine: String,
@@ -28,43 +37,105 @@ pub struct Sent {
     pub in_flight: InFlight,
 }
 
-/// Speech that goes out while it is made. An error ends the body with an error, which breaks the connection off: a
-/// client can tell it from a clean end.
+/// Speech that goes out while it is made. An error ends plain sound with an error of the body, which breaks the
+/// connection off, and events with an event that tells it: a client can tell either from a clean end.
 pub struct SoundStream {
+    /// What is there already.
+    ready: VecDeque<Bytes>,
     next: Next,
     encoder: Encoder,
+    events: Option<Events>,
     sent: Sent,
     samples: u64,
     bytes: u64,
     outcome: &'static str,
 }
 
-type Reading = Pin<Box<dyn Future<Output = (Speaking, Result<Option<Pcm>, Error>)> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = (Speaking, Result<Option<Said>, Error>)> + Send>>;
 
 enum Next {
-    First(Pcm, Speaking),
     Reading(Reading),
+    Failed(Error),
     Over,
 }
 
 impl SoundStream {
+    /// `chars`: code points of the text, which OpenAI's clients are told as usage.
     #[must_use]
-    pub fn new(format: Format, first: Pcm, speaking: Speaking, sent: Sent) -> Self {
-        let encoder = Encoder::streamed(format, sent.sample_rate_hz);
-        Self { next: Next::First(first, speaking), encoder, sent, samples: 0, bytes: 0, outcome: "client_left" }
+    pub fn new(format: Format, wrap: Wrap, chars: usize, first: Vec<Said>, speaking: Speaking, sent: Sent) -> Self {
+        let mut stream = Self {
+            ready: VecDeque::with_capacity(4),
+            next: Next::Over,
+            encoder: Encoder::streamed(format, sent.sample_rate_hz),
+            events: Events::new(wrap, chars),
+            sent,
+            samples: 0,
+            bytes: 0,
+            outcome: "client_left",
+        };
+        if let Some(events) = &stream.events {
+            let start = events.start(format, &speaking);
+            stream.send(start);
+        }
+        for said in first {
+            stream.take(&said);
+        }
+        stream.next = Next::Reading(read(speaking));
+        stream
     }
 
-    fn encode(&mut self, pcm: &[f32]) -> Bytes {
-        let bytes = self.encoder.encode(pcm);
-        self.samples += pcm.len() as u64;
-        self.bytes += bytes.len() as u64;
-        bytes
+    fn take(&mut self, said: &Said) {
+        match said {
+            // An empty chunk would be taken for the end of a chunked body by a careless client.
+            Said::Sound(pcm) if pcm.is_empty() => {}
+            Said::Sound(pcm) => {
+                self.samples += pcm.len() as u64;
+                let sound = self.encoder.encode(pcm);
+                let sound = match &self.events {
+                    Some(events) => events.sound(&sound),
+                    None => sound,
+                };
+                self.send(sound);
+            }
+            Said::Caption(caption) => {
+                if let Some(told) = self.events.as_ref().and_then(|events| events.caption(caption)) {
+                    self.send(told);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.bytes += bytes.len() as u64;
+            self.ready.push_back(bytes);
+        }
+    }
+
+    fn end(&mut self) {
+        self.outcome = "complete";
+        if let Some(events) = &self.events {
+            let done = events.done(self.samples, self.sent.sample_rate_hz);
+            self.send(done);
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.outcome = error.code();
+        tracing::warn!(id = self.sent.arrival.id(), %error, "speech broken off");
+        match &self.events {
+            Some(events) => {
+                let told = events.error(error);
+                self.send(told);
+            }
+            None => self.next = Next::Failed(error),
+        }
     }
 }
 
 fn read(mut speaking: Speaking) -> Reading {
     Box::pin(async move {
-        let outcome = speaking.next_sound().await;
+        let outcome = speaking.next().await;
         (speaking, outcome)
     })
 }
@@ -74,32 +145,25 @@ impl Stream for SoundStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(bytes)));
+            }
             match std::mem::replace(&mut self.next, Next::Over) {
-                Next::First(pcm, speaking) => {
-                    self.next = Next::Reading(read(speaking));
-                    return Poll::Ready(Some(Ok(self.encode(&pcm))));
-                }
                 Next::Reading(mut reading) => {
                     let Poll::Ready((speaking, outcome)) = reading.as_mut().poll(context) else {
                         self.next = Next::Reading(reading);
                         return Poll::Pending;
                     };
                     match outcome {
-                        Ok(Some(pcm)) => {
+                        Ok(Some(said)) => {
                             self.next = Next::Reading(read(speaking));
-                            // An empty chunk would be taken for the end of a chunked body by a careless client.
-                            if !pcm.is_empty() {
-                                return Poll::Ready(Some(Ok(self.encode(&pcm))));
-                            }
+                            self.take(&said);
                         }
-                        Ok(None) => self.outcome = "complete",
-                        Err(error) => {
-                            self.outcome = error.code();
-                            tracing::warn!(id = self.sent.arrival.id(), %error, "speech broken off");
-                            return Poll::Ready(Some(Err(io::Error::other(error))));
-                        }
+                        Ok(None) => self.end(),
+                        Err(error) => self.fail(error),
                     }
                 }
+                Next::Failed(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                 Next::Over => return Poll::Ready(None),
             }
         }
@@ -112,8 +176,8 @@ impl Drop for SoundStream {
         let sent = &self.sent;
         tracing::info!(
             id = sent.arrival.id(),
-            method = "POST",
-            path = "/v1/audio/speech",
+            method = sent.method.as_str(),
+            path = sent.route.label(),
             status = 200,
             ms = sent.arrival.elapsed_ms(),
             ttfa_ms = sent.ttfa_ms,
@@ -128,7 +192,7 @@ impl Drop for SoundStream {
 }
 
 impl Sent {
-    fn count(&self, samples: u64, bytes: u64) -> u64 {
+    pub fn count(&self, samples: u64, bytes: u64) -> u64 {
         let audio_ms = samples * 1000 / u64::from(self.sample_rate_hz.max(1));
         self.in_flight.metrics().audio_ms.increment(audio_ms);
         self.in_flight.metrics().audio_bytes.increment(bytes);
@@ -140,8 +204,8 @@ impl Sent {
 ///
 /// # Errors
 /// Whatever ended the speech before its end.
-pub async fn whole(format: Format, first: Pcm, mut speaking: Speaking, sent: &Sent) -> Result<Bytes, Error> {
-    let mut chunks = vec![first];
+pub async fn whole(format: Format, first: Vec<Said>, mut speaking: Speaking, sent: &Sent) -> Result<Bytes, Error> {
+    let mut chunks: Vec<_> = sounds(&first).cloned().collect();
     while let Some(chunk) = speaking.next_sound().await? {
         chunks.push(chunk);
     }

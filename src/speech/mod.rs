@@ -12,6 +12,7 @@ mod route;
 mod seed;
 mod service;
 mod shelf;
+pub mod subtitles;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -1,0 +1,253 @@
+//! What every surface that speaks makes of a request, and what it does with it: one way from a call to an answer.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Extension},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value};
+
+use super::{
+    App,
+    connection::Peer,
+    door::{Arrival, LoggedAtEnd, Ttfa},
+    error::ApiError,
+    metrics::{InFlight, Route},
+    models,
+    sound::{self, Sent, SoundStream},
+};
+use crate::{
+    audio::Format,
+    error::Error,
+    scheduler::{Class, Owner},
+    speech::{Pcm, Said, Speaking, SpeechRequest},
+};
+
+const SAMPLE_RATE_HZ: HeaderName = HeaderName::from_static("x-ishowtts-sample-rate-hz");
+const SEED: HeaderName = HeaderName::from_static("x-ishowtts-seed");
+const ENGINE: HeaderName = HeaderName::from_static("x-ishowtts-engine");
+const VOICE: HeaderName = HeaderName::from_static("x-ishowtts-voice");
+const CACHE: HeaderName = HeaderName::from_static("x-ishowtts-cache");
+const IGNORED: HeaderName = HeaderName::from_static("x-ishowtts-ignored");
+
+/// How sound is put into the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrap {
+    /// As it is.
+    Plain,
+    /// OpenAI's server-sent events.
+    OpenAiSse,
+    /// Our own events, with captions.
+    Sse,
+    /// The same, a line each.
+    JsonLines,
+}
+
+impl Wrap {
+    fn content_type(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::OpenAiSse | Self::Sse => Some("text/event-stream"),
+            Self::JsonLines => Some("application/jsonl"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// What errors call the text.
+    pub text_field: &'static str,
+    pub text: String,
+    pub model: Option<String>,
+    pub voice: Option<String>,
+    pub format: Format,
+    pub wrap: Wrap,
+    pub speed: f64,
+    pub seed: Option<i64>,
+    pub streamed: bool,
+    pub cache: bool,
+    pub language: Option<String>,
+    pub params: Map<String, Value>,
+    /// Names of fields that change nothing, as far as a header can hold them.
+    pub ignored: Option<HeaderValue>,
+}
+
+/// Speech that has begun: what fails before the first sound has its true status.
+pub struct Begun {
+    pub speaking: Speaking,
+    /// What came up to the first sound, that one included.
+    pub first: Vec<Said>,
+    pub headers: HeaderMap,
+    pub sent: Sent,
+}
+
+/// Who asks, and where.
+pub struct Caller<'a> {
+    pub parts: &'a Parts,
+    pub arrival: Arrival,
+    pub route: Route,
+}
+
+/// # Errors
+/// Whatever keeps the speech from beginning.
+pub async fn begin(app: &App, caller: Caller<'_>, call: &Call, in_flight: InFlight) -> Result<Begun, ApiError> {
+    let request = speech_request(app, caller.parts, call).map_err(|error| about(error, call))?;
+    let mut speaking = app.speech.speak(request).await.map_err(|error| about(error, call))?;
+    let first = first_sound(&mut speaking).await.map_err(|error| about(error, call))?;
+    let ttfa_ms = caller.arrival.elapsed_ms();
+    app.metrics.ttfa_ms.record(ttfa_ms);
+    let mut headers = describe(&speaking);
+    if let Some(names) = &call.ignored {
+        headers.insert(IGNORED, names.clone());
+    }
+    let sent = Sent {
+        route: caller.route,
+        method: caller.parts.method.clone(),
+        arrival: caller.arrival,
+        ttfa_ms,
+        sample_rate_hz: speaking.sample_rate_hz,
+        engine: speaking.engine.clone(),
+        voice: speaking.voice.clone(),
+        cached: speaking.cached,
+        in_flight,
+    };
+    Ok(Begun { speaking, first, headers, sent })
+}
+
+/// Speaks, and answers once there is sound.
+///
+/// # Errors
+/// Whatever fails before.
+pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Response, ApiError> {
+    let Begun { speaking, first, mut headers, sent } = begin(app, caller, &call, app.metrics.in_flight()).await?;
+    let content_type = match call.wrap.content_type() {
+        Some(content_type) => Ok(HeaderValue::from_static(content_type)),
+        None => HeaderValue::from_str(&call.format.content_type(speaking.sample_rate_hz)),
+    };
+    if let Ok(content_type) = content_type {
+        headers.insert(header::CONTENT_TYPE, content_type);
+    }
+    if call.wrap != Wrap::Plain {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    let chars = call.text.chars().count();
+    Ok(if call.streamed || call.wrap != Wrap::Plain {
+        let body = Body::from_stream(SoundStream::new(call.format, call.wrap, chars, first, speaking, sent));
+        (Extension(LoggedAtEnd), headers, body).into_response()
+    } else {
+        let ttfa_ms = sent.ttfa_ms;
+        let bytes = sound::whole(call.format, first, speaking, &sent).await?;
+        (Extension(Ttfa { ms: ttfa_ms }), headers, Body::from(bytes)).into_response()
+    })
+}
+
+fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest, Error> {
+    Ok(SpeechRequest {
+        engine: models::engine_of(&app.speech.engines(), call.model.as_deref())?,
+        text: call.text.clone(),
+        voice: call.voice.clone(),
+        language: call.language.clone(),
+        speed: call.speed,
+        seed: call.seed,
+        cache: call.cache,
+        streamed: call.streamed,
+        class: Class::Interactive,
+        owner: owner(parts),
+        params: call.params.clone().into_iter().collect(),
+    })
+}
+
+/// The rooms before this one call the text as OpenAI does.
+fn about(error: Error, call: &Call) -> ApiError {
+    ApiError::about_text(error, call.text_field)
+}
+
+/// Never a success without sound.
+async fn first_sound(speaking: &mut Speaking) -> Result<Vec<Said>, Error> {
+    let mut first = Vec::with_capacity(2);
+    while let Some(said) = speaking.next().await? {
+        let sounds = matches!(&said, Said::Sound(pcm) if !pcm.is_empty());
+        first.push(said);
+        if sounds {
+            return Ok(first);
+        }
+    }
+    Err(Error::EngineFailed { engine: speaking.engine.clone(), message: "it made no sound".to_owned() })
+}
+
+/// The sound among what was said.
+pub fn sounds(said: &[Said]) -> impl Iterator<Item = &Pcm> {
+    said.iter().filter_map(|said| match said {
+        Said::Sound(pcm) => Some(pcm),
+        Said::Caption(_) => None,
+    })
+}
+
+fn describe(speaking: &Speaking) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(SAMPLE_RATE_HZ, speaking.sample_rate_hz.into());
+    headers.insert(SEED, speaking.seed.into());
+    headers.insert(CACHE, HeaderValue::from_static(if speaking.cached { "hit" } else { "miss" }));
+    for (name, value) in [(ENGINE, &speaking.engine), (VOICE, &speaking.voice)] {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+/// Who asks: the API key, else the connection.
+pub fn owner(parts: &Parts) -> Owner {
+    let mut hasher = blake3::Hasher::new();
+    match (bearer_token(&parts.headers), parts.extensions.get::<ConnectInfo<Peer>>()) {
+        (Some(token), _) => hasher.update(b"key").update(token),
+        (None, Some(ConnectInfo(Peer(address)))) => hasher.update(b"peer").update(address.to_string().as_bytes()),
+        (None, None) => &mut hasher,
+    };
+    let mut id = [0; 8];
+    hasher.finalize_xof().fill(&mut id);
+    Owner(u64::from_le_bytes(id))
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer ";
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::extract::Request;
+
+    use super::*;
+
+    fn parts(authorization: Option<&'static str>, peer: Option<&str>) -> Parts {
+        let mut request = Request::new(Body::empty());
+        if let Some(value) = authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        if let Some(address) = peer {
+            let address: SocketAddr = address.parse().expect("an address");
+            request.extensions_mut().insert(ConnectInfo(Peer(address)));
+        }
+        request.into_parts().0
+    }
+
+    #[test]
+    fn an_owner_is_a_key_or_else_a_connection() {
+        let by_key = owner(&parts(Some("Bearer abc"), Some("127.0.0.1:1")));
+        assert_eq!(by_key, owner(&parts(Some("bearer abc"), Some("127.0.0.1:2"))));
+        assert_ne!(by_key, owner(&parts(Some("Bearer abd"), Some("127.0.0.1:1"))));
+        let by_peer = owner(&parts(None, Some("127.0.0.1:1")));
+        assert_eq!(by_peer, owner(&parts(Some("Basic abc"), Some("127.0.0.1:1"))));
+        assert_eq!(by_peer, owner(&parts(Some("Bearer "), Some("127.0.0.1:1"))));
+        assert_ne!(by_peer, owner(&parts(None, Some("127.0.0.1:2"))));
+        assert_eq!(owner(&parts(None, None)), owner(&parts(None, None)));
+    }
+}
