@@ -105,7 +105,7 @@ class TestStreams:
 
     def test_a_failure_is_no_short_speech(self, speaker: ishowtts.Speaker) -> None:
         with pytest.raises(ishowtts.SpeechError) as raised:
-            speaker.speak("One is the first sentence of all. [raise] is the second sentence of them.")
+            speaker.speak("One is the first sentence of all. The second one of them holds a [raise] in it.")
         assert raised.value.code == "engine_failed"
 
     def test_unknown_parameters_are_named(self, speaker: ishowtts.Speaker) -> None:

@@ -139,7 +139,7 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
         (Extension(LoggedAtEnd), headers, body).into_response()
     } else {
         let ttfa_ms = sent.ttfa_ms;
-        let bytes = sound::whole(call.format, first, speaking, &sent).await?;
+        let (bytes, _) = sound::whole(call.format, first, speaking, &sent).await?;
         (Extension(Ttfa { ms: ttfa_ms }), headers, Body::from(bytes)).into_response()
     })
 }

@@ -27,6 +27,7 @@ pub enum Route {
     Speech,
     Tts,
     Captions,
+    CompatTts,
     Models,
     Voices,
     Health,
@@ -45,6 +46,7 @@ impl Route {
             "/v1/audio/speech" => Self::Speech,
             "/v1/tts" => Self::Tts,
             "/v1/captions" => Self::Captions,
+            "/api/tts" => Self::CompatTts,
             "/readyz" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/v1/models" => Self::Models,
@@ -57,7 +59,7 @@ impl Route {
     /// Whether it speaks.
     #[must_use]
     pub const fn speaks(self) -> bool {
-        matches!(self, Self::Speech | Self::Tts | Self::Captions)
+        matches!(self, Self::Speech | Self::Tts | Self::Captions | Self::CompatTts)
     }
 
     #[must_use]
@@ -66,6 +68,7 @@ impl Route {
             Self::Speech => "/v1/audio/speech",
             Self::Tts => "/v1/tts",
             Self::Captions => "/v1/captions",
+            Self::CompatTts => "/api/tts",
             Self::Models => "/v1/models",
             Self::Voices => "/v1/audio/voices",
             Self::Health => "/healthz",

@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+mod compat;
 mod connection;
 mod door;
 mod error;
@@ -74,6 +75,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/audio/speech", post(openai::speech))
         .route("/v1/tts", get(native::play).post(native::speak))
         .route("/v1/captions", post(native::captions))
+        .route("/api/health", get(compat::health))
+        .route("/api/voices", get(compat::voices))
+        .route("/api/tts", post(compat::speak))
         .route("/v1/audio/voices", get(voices::list))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))

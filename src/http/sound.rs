@@ -200,11 +200,16 @@ impl Sent {
     }
 }
 
-/// Waits for all of the speech and encodes it with its true length.
+/// Waits for all of the speech and encodes it with its true length; also how many samples it is.
 ///
 /// # Errors
 /// Whatever ended the speech before its end.
-pub async fn whole(format: Format, first: Vec<Said>, mut speaking: Speaking, sent: &Sent) -> Result<Bytes, Error> {
+pub async fn whole(
+    format: Format,
+    first: Vec<Said>,
+    mut speaking: Speaking,
+    sent: &Sent,
+) -> Result<(Bytes, u64), Error> {
     let mut chunks: Vec<_> = sounds(&first).cloned().collect();
     while let Some(chunk) = speaking.next_sound().await? {
         chunks.push(chunk);
@@ -216,5 +221,5 @@ pub async fn whole(format: Format, first: Vec<Said>, mut speaking: Speaking, sen
         encoder.encode_into(chunk, &mut bytes);
     }
     sent.count(samples, bytes.len() as u64);
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), samples))
 }
