@@ -23,7 +23,7 @@ export PIP_NO_INPUT := 1
 
 PREFLIGHT := scripts/preflight.sh
 QUIETLY := scripts/quietly.sh
-NATIVE_SOURCES := $(shell find src voices -type f 2>/dev/null) Cargo.toml Cargo.lock build.rs pyproject.toml
+NATIVE_SOURCES := $(shell find src voices python/ishowtts/web -type f 2>/dev/null) Cargo.toml Cargo.lock build.rs pyproject.toml
 # The interpreter behind .venv, whose path stays the same from checkout to checkout, so that pyo3 is not rebuilt.
 BASE_PYTHON = $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)')
 CARGO := PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
@@ -65,8 +65,9 @@ $(VENV)/.native: $(VENV)/.made-at $(NATIVE_SOURCES)
 		$(BIN)/maturin develop --release --target-dir "$(MATURIN_TARGET_DIR)"
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.made-at pyproject.toml
+$(VENV)/.test: $(VENV)/.made-at pyproject.toml scripts/test_tools.sh
 	@$(QUIETLY) 'installing what the tests need' $(BIN)/pip install --quiet --group test
+	@$(QUIETLY) 'installing the programs that tests use' scripts/test_tools.sh
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.made-at pyproject.toml

@@ -6,4 +6,5 @@ fn main() {
     }
     println!("cargo:rerun-if-env-changed=PYO3_BUILD_EXTENSION_MODULE");
     println!("cargo:rerun-if-changed=voices");
+    println!("cargo:rerun-if-changed=python/ishowtts/web");
 }

@@ -80,9 +80,10 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 15] = [
+const STATUSES: [(u16, &str); 16] = [
     (200, "200"),
     (204, "204"),
+    (304, "304"),
     (400, "400"),
     (403, "403"),
     (404, "404"),
