@@ -85,15 +85,15 @@ pub(super) fn script(
     resolved: &Resolved,
     voice: &Voice,
     first: &Stop,
-    pieces: Vec<Piece>,
+    pieces: impl Iterator<Item = (Piece, Option<String>)>,
 ) -> Script {
-    let line = |(index, piece): (usize, Piece)| Line {
+    let line = |(index, (piece, language)): (usize, (Piece, Option<String>))| Line {
         place: piece.place,
         chars: piece.chars,
         speakable: piece.speakable,
         segment: Arc::new(Segment {
             text: piece.text,
-            language: resolved.language.clone(),
+            language,
             seed: seed::mix(resolved.seed, index),
             speed: resolved.speed,
             params: Arc::clone(&resolved.params),
@@ -107,6 +107,6 @@ pub(super) fn script(
         seed: resolved.seed,
         may_fall_back: request.engine.is_none(),
         order: Order { class: request.class, owner: request.owner, streamed: request.streamed, continues: false },
-        lines: pieces.into_iter().enumerate().map(line).collect(),
+        lines: pieces.enumerate().map(line).collect(),
     }
 }

@@ -100,17 +100,17 @@ impl Speech {
             first_chars: self.config.text.first_segment_chars.min(route[0].info.max_segment_chars),
             max_chars: route[0].info.max_segment_chars,
         };
-        let pieces = text::segment(&request.text, limits);
+        let pieces = text::segment_by_script(&request.text, limits, &route[0].info.scripts);
         if pieces.is_empty() {
             let message = "there is nothing to say: the text has no letters and no digits";
             return Err(Error::invalid("nothing_to_say", Some("input"), message));
         }
-        let shares = shares(&route, &pieces, resolved.language.as_deref())?;
+        let (shares, languages) = shares(&route, &pieces, resolved.language.as_deref())?;
         let mut conditionings = Vec::with_capacity(shares.len());
         for (stop, _) in &shares {
             conditionings.push(route[*stop].link.conditioning(&voice).await?);
         }
-        let script = script(&request, &resolved, &voice, &route[shares[0].0], pieces);
+        let script = script(&request, &resolved, &voice, &route[shares[0].0], pieces.into_iter().zip(languages));
         self.begin(script, &route, shares, conditionings)
     }
 
@@ -259,15 +259,26 @@ impl Speech {
     }
 }
 
-/// Which stop of the route says which segments, ascending; the one of the first segment comes first.
-fn shares(route: &[Stop], pieces: &[Piece], language: Option<&str>) -> Result<Vec<(usize, Vec<usize>)>, Error> {
-    let mut shares: Vec<(usize, Vec<usize>)> = Vec::new();
+/// A stop of the route, and the segments that it says, ascending.
+type Share = (usize, Vec<usize>);
+
+/// Which stop says which segments, the one of the first segment first, and the language of each segment: the one that
+/// was asked for, else the one that its text seems to be in, if some stop speaks that.
+fn shares(route: &[Stop], pieces: &[Piece], asked: Option<&str>) -> Result<(Vec<Share>, Vec<Option<String>>), Error> {
+    let mut shares: Vec<Share> = Vec::new();
+    let mut languages = Vec::with_capacity(pieces.len());
     for (index, piece) in pieces.iter().enumerate() {
-        let stop = route::choose(route, &piece.text, language)?;
+        let found = if asked.is_none() { text::language(&piece.text) } else { asked };
+        let (stop, language) = match route::choose(route, &piece.text, found) {
+            Ok(stop) => (stop, found),
+            Err(_) if asked.is_none() => (route::choose(route, &piece.text, None)?, None),
+            Err(error) => return Err(error),
+        };
+        languages.push(language.map(str::to_owned));
         match shares.iter_mut().find(|(of, _)| *of == stop) {
             Some((_, segments)) => segments.push(index),
             None => shares.push((stop, vec![index])),
         }
     }
-    Ok(shares)
+    Ok((shares, languages))
 }

@@ -7,6 +7,7 @@ mod abbreviations;
 mod clause;
 mod clean;
 mod cluster;
+mod language;
 mod place;
 mod script;
 mod sentence;
@@ -23,7 +24,7 @@ use self::{
     sentence::for_each_sentence,
 };
 
-pub use self::{place::Place, script::foreign_letter};
+pub use self::{language::language, place::Place, script::foreign_letter};
 
 /// A sentence below this, in grapheme clusters, is said together with the next of its line: a call of the engine for
 /// "Hi." costs as much as one for ten words and has no melody.
@@ -62,11 +63,18 @@ pub struct Piece {
 /// into the piece before or after them.
 #[must_use]
 pub fn segment(text: &str, limits: Limits) -> Vec<Piece> {
+    segment_by_script(text, limits, &[])
+}
+
+/// As `segment`; a piece that mixes letters of the scripts `home` (ISO 15924 codes) with others is parted there, as the
+/// engine that reads `home` cannot say the rest.
+#[must_use]
+pub fn segment_by_script(text: &str, limits: Limits, home: &[String]) -> Vec<Piece> {
     let clean = clean(text);
     let max_chars = limits.max_chars.max(1);
     let limits = Limits { first_chars: limits.first_chars.clamp(1, max_chars), max_chars };
     let original = Counter::new(text);
-    let mut assembly = Assembly { clean: &clean, original, limits, draft: None, pieces: Vec::new() };
+    let mut assembly = Assembly { clean: &clean, original, limits, home, draft: None, pieces: Vec::new() };
     let mut line_start = 0;
     for line in clean.text.split('\n') {
         for_each_sentence(line, |start, end| assembly.add(line_start + start, line_start + end));
@@ -88,6 +96,7 @@ struct Assembly<'c> {
     clean: &'c Clean<'c>,
     original: Counter<'c>,
     limits: Limits,
+    home: &'c [String],
     draft: Option<Draft>,
     pieces: Vec<Piece>,
 }
@@ -161,6 +170,18 @@ impl Assembly<'_> {
     }
 
     fn push(&mut self, draft: &Draft) {
+        let text = &self.clean.text[draft.start..draft.end];
+        if script::foreign_letter(text, self.home).is_none() {
+            return self.push_whole(draft);
+        }
+        for run in script::runs(text, self.home) {
+            if let Some(part) = self.draft_of(draft.start + run.start, draft.start + run.end) {
+                self.push_whole(&part);
+            }
+        }
+    }
+
+    fn push_whole(&mut self, draft: &Draft) {
         if draft.measure.speakable == 0 {
             return;
         }

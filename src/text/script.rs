@@ -1,40 +1,101 @@
 //! Which letters are outside the scripts that an engine reads. Pure, on the caller's thread.
 
-use icu_properties::{PropertyParser, props::Script, script::ScriptWithExtensions};
+use std::ops::Range;
+
+use icu_properties::{
+    PropertyParser,
+    props::Script,
+    script::{ScriptWithExtensions, ScriptWithExtensionsBorrowed},
+};
 
 /// The first letter of `text` that is in none of `scripts` (ISO 15924 codes); none if `scripts` is empty.
-///
-/// Letters without a script of their own (`µ`, mathematical letters, the long-vowel mark `ー`) are never foreign, nor is
-/// the ohm sign. A letter that several scripts share is at home in each of them.
 #[must_use]
 pub fn foreign_letter(text: &str, scripts: &[String]) -> Option<char> {
     if scripts.is_empty() {
         return None;
     }
-    let known: Vec<Script> = scripts.iter().flat_map(|code| unicode_scripts(code)).collect();
-    let latin = known.contains(&Script::Latin);
-    let properties = ScriptWithExtensions::new();
-    // Text stays in one script for long: the last answer is most often the next one.
-    let mut last = Script::Common;
-    text.chars().find(|&c| {
+    let mut home = Home::new(scripts);
+    text.chars().find(|&c| home.is_foreign(c))
+}
+
+/// Where `text` changes between letters of `scripts` and others: its parts in order, none empty. What is no letter
+/// stays with what is before it, opening quotes and brackets go with what they open.
+pub(super) fn runs(text: &str, scripts: &[String]) -> Vec<Range<usize>> {
+    let mut home = Home::new(scripts);
+    let (mut runs, mut start, mut foreign) = (Vec::new(), 0, None);
+    for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
+        let is_foreign = home.is_foreign(c);
+        // Letters of no script are at home everywhere.
+        if is_foreign == foreign.unwrap_or(is_foreign) || (!is_foreign && !home.owns(c)) {
+            foreign = foreign.or(Some(is_foreign));
+            continue;
+        }
+        let before = text[start..at].trim_end_matches(opens);
+        // Apart from the word before it, or it is not what an opening mark opens.
+        let cut =
+            if before.len() < at - start && before.ends_with(char::is_whitespace) { start + before.len() } else { at };
+        if cut > start {
+            runs.push(start..cut);
+            start = cut;
+        }
+        foreign = Some(is_foreign);
+    }
+    if start < text.len() {
+        runs.push(start..text.len());
+    }
+    runs
+}
+
+fn opens(c: char) -> bool {
+    matches!(
+        c,
+        '(' | '[' | '{' | '"' | '\'' | '“' | '‘' | '«' | '„' | '「' | '『' | '《' | '〈' | '（' | '【' | '¿' | '¡'
+    )
+}
+
+/// The scripts that an engine reads.
+///
+/// Letters without a script of their own (`µ`, mathematical letters, the long-vowel mark `ー`) are never foreign, nor is
+/// the ohm sign. A letter that several scripts share is at home in each of them.
+struct Home {
+    known: Vec<Script>,
+    latin: bool,
+    properties: ScriptWithExtensionsBorrowed<'static>,
+    /// Text stays in one script for long: the last answer is most often the next one.
+    last: Script,
+}
+
+impl Home {
+    fn new(scripts: &[String]) -> Self {
+        let known: Vec<Script> = scripts.iter().flat_map(|code| unicode_scripts(code)).collect();
+        let latin = known.contains(&Script::Latin);
+        Self { known, latin, properties: ScriptWithExtensions::new(), last: Script::Common }
+    }
+
+    fn is_foreign(&mut self, c: char) -> bool {
         if c.is_ascii() {
-            return !latin && c.is_ascii_alphabetic();
+            return !self.latin && c.is_ascii_alphabetic();
         }
         if !c.is_alphabetic() || c == '\u{2126}' {
             return false;
         }
-        let script = properties.get_script_val(c);
-        if script == last {
+        let script = self.properties.get_script_val(c);
+        if script == self.last {
             return false;
         }
         let home = matches!(script, Script::Common | Script::Inherited)
-            || known.contains(&script)
-            || properties.get_script_extensions_val(c).iter().any(|extension| known.contains(&extension));
-        if home && known.contains(&script) {
-            last = script;
+            || self.known.contains(&script)
+            || self.properties.get_script_extensions_val(c).iter().any(|extension| self.known.contains(&extension));
+        if home && self.known.contains(&script) {
+            self.last = script;
         }
         !home
-    })
+    }
+
+    /// Whether a letter that is not foreign belongs to one of the scripts.
+    fn owns(&self, c: char) -> bool {
+        self.known.contains(&self.properties.get_script_val(c))
+    }
 }
 
 /// Unicode knows scripts, ISO 15924 also ways to write: what stands for several, or for a variant, is resolved.
@@ -87,6 +148,26 @@ mod tests {
         for (text, scripts, expected) in table {
             let scripts: Vec<String> = scripts.iter().map(|&script| script.into()).collect();
             assert_eq!(foreign_letter(text, &scripts), expected, "{text} in {scripts:?}");
+        }
+    }
+
+    #[test]
+    fn runs_part_where_the_script_changes() {
+        let table: [(&str, &[&str]); 10] = [
+            ("Hello 你好 world", &["Hello ", "你好 ", "world"]),
+            ("Hello, 你好! And 42 more.", &["Hello, ", "你好! ", "And 42 more."]),
+            ("He said “你好” to me", &["He said ", "“你好” ", "to me"]),
+            ("iPhone很好用", &["iPhone", "很好用"]),
+            ("all Latin, 100%!", &["all Latin, 100%!"]),
+            ("你好", &["你好"]),
+            ("123 你好 456", &["123 你好 456"]),
+            ("5 µm ナノ ー x", &["5 µm ", "ナノ ー ", "x"]),
+            ("привет (hello) мир", &["привет ", "(hello) ", "мир"]),
+            ("", &[]),
+        ];
+        for (text, expected) in table {
+            let parts: Vec<_> = runs(text, &["Latn".to_owned()]).into_iter().map(|run| &text[run]).collect();
+            assert_eq!(parts, expected, "{text}");
         }
     }
 }

@@ -1,0 +1,260 @@
+"""espeak: over 100 languages through the system's ``espeak-ng`` program. Robotic and tiny: says what no other engine can.
+
+espeak-ng is GPL-3: it runs as a process of its own for each segment, reads the text from its standard input and writes a
+WAV to its standard output; nothing of it is linked or bundled. A process costs about 5 ms; slots that share a step run
+theirs side by side.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engines import options
+from ishowtts.engines.timescale import change_tempo
+from ishowtts.errors import InvalidSetting, IshowttsError, SegmentRefused
+
+PROGRAM = "espeak-ng"
+MEND = "apt-get install espeak-ng (Debian, Ubuntu), brew install espeak-ng (macOS)"
+
+_SAMPLE_RATE_HZ = 22_050
+_WORDS_PER_MINUTE = 165
+_SLOWEST, _FASTEST = 0.5, 2.5
+"""Speeds that espeak-ng keeps itself (80 to 450 words a minute); beyond, its sound is stretched."""
+_PITCH = 50
+_LIMIT_S = 20.0
+_MAX_SEGMENT_CHARS = 300
+_TAIL_S = 0.25
+"""Of silence at the end that is kept: espeak-ng adds most of a second."""
+_VARIANT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_SPOKEN_AS = {"zh": "cmn", "zh-hk": "yue", "zh-mo": "yue", "no": "nb", "tl": "en", "fil": "en", "en": "en-us", "fr": "fr-fr"}
+"""Language tags that espeak-ng calls otherwise."""
+_BY_SCRIPT = (
+    ("\u3040", "\u30ff", "ja"),
+    ("\uac00", "\ud7a3", "ko"),
+    ("\u1100", "\u11ff", "ko"),
+    ("\u4e00", "\u9fff", "cmn"),
+    ("\u3400", "\u4dbf", "cmn"),
+    ("\u0400", "\u04ff", "ru"),
+    ("\u0370", "\u03ff", "el"),
+    ("\u0590", "\u05ff", "he"),
+    ("\u0600", "\u06ff", "ar"),
+    ("\u0900", "\u097f", "hi"),
+    ("\u0980", "\u09ff", "bn"),
+    ("\u0a00", "\u0a7f", "pa"),
+    ("\u0a80", "\u0aff", "gu"),
+    ("\u0b80", "\u0bff", "ta"),
+    ("\u0c00", "\u0c7f", "te"),
+    ("\u0c80", "\u0cff", "kn"),
+    ("\u0d00", "\u0d7f", "ml"),
+    ("\u0d80", "\u0dff", "si"),
+    ("\u0e00", "\u0e7f", "th"),
+    ("\u1000", "\u109f", "my"),
+    ("\u10a0", "\u10ff", "ka"),
+    ("\u0530", "\u058f", "hy"),
+    ("\u1200", "\u137f", "am"),
+)
+"""The commonest language of a script, where nobody says which it is."""
+_PHONEMES = re.compile(r"\[(?=\[)")
+_UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Options:
+    """``[engines.espeak]``."""
+
+    slots: int = 0
+    """Processes that run side by side; 0: as many as the program may use threads."""
+    limit_s: float = _LIMIT_S
+    """For one segment; a process that takes longer is ended."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A voice, prepared."""
+
+    variant: str
+    pitch: int
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.variant) + 8
+
+
+def missing() -> str | None:
+    """Why it cannot be used here, with the mend; None if it can."""
+    return None if shutil.which(PROGRAM) else f"{PROGRAM} is not installed: {MEND}"
+
+
+class Espeak:
+    """Implements :class:`~ishowtts.engine.Engine`."""
+
+    def __init__(self, chosen: Options) -> None:
+        reason = missing()
+        if reason is not None:
+            raise IshowttsError(reason)
+        version, self._voices = _describe()
+        self._options = chosen
+        self._saying: dict[int, tuple[Segment, Preset, str]] = {}
+        self._pool = ThreadPoolExecutor(chosen.slots, thread_name_prefix="espeak")
+        self._info = EngineInfo(
+            name="espeak",
+            revision=f"{version}-1",
+            sample_rate_hz=_SAMPLE_RATE_HZ,
+            languages=(),
+            scripts=(),
+            clones_voices=False,
+            licence="GPL-3.0-or-later",
+            device="cpu",
+            max_segment_chars=_MAX_SEGMENT_CHARS,
+            max_slots=chosen.slots,
+            max_shared=chosen.slots,
+            cost=Cost(steps=1, fixed_ms=8.0, ms_per_char=0.2, audio_ms_per_char=75.0),
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def normalise(self, text: str, language: str | None) -> list[Spoken]:
+        return [Spoken(text, 0, len(text))]
+
+    def prepare(self, voice: Voice) -> Conditioning:
+        hints = dict(voice.hints)
+        variant, pitch = hints.pop("variant", ""), hints.pop("pitch", _PITCH)
+        if not isinstance(variant, str) or (variant and not _VARIANT.fullmatch(variant)):
+            raise InvalidSetting(f"voice {voice.id!r}: variant must be the name of one of espeak's, not {variant!r}")
+        if isinstance(pitch, bool) or not isinstance(pitch, int) or not 0 <= pitch <= 99:
+            raise InvalidSetting(f"voice {voice.id!r}: espeak's pitch must be from 0 to 99, not {pitch!r}")
+        if hints:
+            raise InvalidSetting(f"voice {voice.id!r}: espeak has no hint {next(iter(hints))!r}; known are: variant, pitch")
+        return Preset(variant, pitch)
+
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+        if not isinstance(conditioning, Preset):
+            raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
+        if segment.params:
+            raise InvalidSetting(f"espeak has no parameter {next(iter(segment.params))!r}")
+        self._saying[slot] = (segment, conditioning, self._voice(segment))
+        return 1
+
+    def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        if len(slots) == 1:
+            yield self._speak(slots[0])
+            return
+        for spoken in as_completed([self._pool.submit(self._speak, slot) for slot in slots]):
+            yield spoken.result()
+
+    def cancel(self, slot: int) -> None:
+        self._saying.pop(slot, None)
+
+    def forget(self, conditioning: Conditioning) -> None:
+        pass
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self._saying.clear()
+
+    def _voice(self, segment: Segment) -> str:
+        """What espeak-ng calls the segment's language. Raises SegmentRefused."""
+        tag = segment.language.lower().replace("_", "-") if segment.language else language_of(segment.text)
+        parts = tag.split("-")
+        for length in range(len(parts), 0, -1):
+            shorter = "-".join(parts[:length])
+            for name in (shorter, _SPOKEN_AS.get(shorter)):
+                if name in self._voices:
+                    return str(name)
+        raise SegmentRefused(f"espeak does not speak {segment.language!r}")
+
+    def _speak(self, slot: int) -> Chunk:
+        segment, preset, voice = self._saying.pop(slot)
+        try:
+            return Chunk(slot, self._run(segment, preset, voice), last=True)
+        except Exception as error:
+            return Chunk(slot, np.zeros(0, np.float32), last=True, error=error)
+
+    def _run(self, segment: Segment, preset: Preset, voice: str) -> Pcm:
+        own_speed = min(max(segment.speed, _SLOWEST), _FASTEST)
+        command = [
+            *(PROGRAM, "-b", "1", "--stdin", "--stdout"),
+            *("-v", f"{voice}+{preset.variant}" if preset.variant else voice),
+            *("-s", str(round(_WORDS_PER_MINUTE * own_speed)), "-p", str(preset.pitch)),
+        ]
+        try:
+            ended = subprocess.run(
+                command, input=readable(segment.text).encode(), capture_output=True, timeout=self._options.limit_s, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{PROGRAM} took longer than {self._options.limit_s:g} s") from error
+        if ended.returncode != 0:
+            raise RuntimeError(f"{PROGRAM} ended with {ended.returncode}: {ended.stderr.decode(errors='replace')[:200]}")
+        pcm = without_tail(samples(ended.stdout))
+        return np.ascontiguousarray(change_tempo(pcm, segment.speed / own_speed, _SAMPLE_RATE_HZ), np.float32)
+
+
+def readable(text: str) -> str:
+    """Text without what espeak-ng would take for a command: ``[[`` begins phonemes, control characters end the text."""
+    text = _UNSPEAKABLE.sub(" ", text.encode("utf-8", "replace").decode())
+    return _PHONEMES.sub("[ ", text)
+
+
+def language_of(text: str) -> str:
+    """The commonest language of the first script of ``text`` that is not Latin; English if there is none. Kana
+    anywhere make it Japanese: its text is full of Chinese characters."""
+    if any("\u3040" <= char <= "\u30ff" for char in text):
+        return "ja"
+    for char in text:
+        for first, last, language in _BY_SCRIPT:
+            if first <= char <= last:
+                return language
+    return "en"
+
+
+def samples(wav: bytes) -> Pcm:
+    """Of the WAV that espeak-ng streams: its sizes are made up, the data chunk lasts to the end."""
+    at = wav.find(b"data", 12)
+    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE" or at < 0 or int.from_bytes(wav[24:28], "little") != _SAMPLE_RATE_HZ:
+        raise RuntimeError(f"{PROGRAM} did not write a WAV file at {_SAMPLE_RATE_HZ} Hz")
+    whole = (len(wav) - at - 8) // 2 * 2
+    pcm: Pcm = np.frombuffer(wav[at + 8 : at + 8 + whole], "<i2").astype(np.float32) / np.float32(32_768)
+    return pcm
+
+
+def without_tail(pcm: Pcm) -> Pcm:
+    sounding = np.flatnonzero(np.abs(pcm) > 1e-3)
+    end = int(sounding[-1]) + 1 + round(_TAIL_S * _SAMPLE_RATE_HZ) if sounding.size else 0
+    return pcm[:end]
+
+
+def _describe() -> tuple[str, frozenset[str]]:
+    """Version and the languages there are. Raises IshowttsError where the program does not answer."""
+
+    def ask(argument: str) -> str:
+        ended = subprocess.run([PROGRAM, argument], capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        return ended.stdout
+
+    try:
+        version = re.search(r"\d+(?:\.\d+)+", ask("--version"))
+        voices = frozenset(line.split()[1].lower() for line in ask("--voices").splitlines()[1:] if len(line.split()) > 1)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise IshowttsError(f"{PROGRAM} does not run ({error}); install it again: {MEND}") from error
+    if version is None or not voices:
+        raise IshowttsError(f"{PROGRAM} tells neither its version nor its voices; install it again: {MEND}")
+    return version.group(), voices
+
+
+def load(options_table: Mapping[str, object], threads: int) -> Espeak:
+    """The entry point."""
+    chosen = options.read(Options, "espeak", options_table)
+    if not 0 <= chosen.slots <= 16:
+        raise InvalidSetting(f"[engines.espeak] slots must be from 0 to 16, not {chosen.slots}")
+    if not chosen.limit_s > 0:
+        raise InvalidSetting(f"[engines.espeak] limit_s must be above 0, not {chosen.limit_s}")
+    return Espeak(replace(chosen, slots=chosen.slots or max(threads, 1)))

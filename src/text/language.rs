@@ -1,0 +1,158 @@
+//! Which language a piece of text is in, where nobody says. Pure, on the caller's thread.
+//!
+//! Chat is short, and a detector is often wrong about short text. A wrong guess about a Latin line would take English
+//! from the engine that speaks it, so there it must be long and sure; other scripts leave little to guess.
+
+use whatlang::{Detector, Lang, Script};
+
+/// A Latin line with fewer letters is not guessed at.
+const MIN_LATIN_LETTERS: usize = 24;
+const MIN_LATIN_CONFIDENCE: f64 = 0.95;
+/// A beginning tells as much as the whole.
+const MAX_CHARS: usize = 1_000;
+
+/// BCP 47; none for what may be English, or is too short to tell. Only for text in one language: a mixed one is parted
+/// by script before.
+#[must_use]
+pub fn language(text: &str) -> Option<&'static str> {
+    let end = text.char_indices().nth(MAX_CHARS).map_or(text.len(), |(end, _)| end);
+    let text = &text[..end];
+    if text.is_ascii() && text.len() < MIN_LATIN_LETTERS {
+        return None;
+    }
+    if is_vietnamese(text) {
+        return Some("vi");
+    }
+    match whatlang::detect_script(text)? {
+        Script::Latin => latin(text),
+        _ => Some(tag(Detector::new().detect_lang(text)?)).filter(|tag| !tag.is_empty()),
+    }
+}
+
+fn latin(text: &str) -> Option<&'static str> {
+    if text.chars().filter(|c| c.is_alphabetic()).count() < MIN_LATIN_LETTERS {
+        return None;
+    }
+    // Languages that nobody streams in, and that take English for themselves.
+    let never = [Lang::Epo, Lang::Lat, Lang::Jav, Lang::Zul, Lang::Sna, Lang::Aka, Lang::Tgl, Lang::Afr];
+    let found = Detector::with_denylist(never.to_vec()).detect(text)?;
+    let sure = found.is_reliable() && found.confidence() >= MIN_LATIN_CONFIDENCE;
+    Some(tag(found.lang())).filter(|tag| sure && found.lang() != Lang::Eng && !tag.is_empty())
+}
+
+/// Its letters are its own, and its words are short: two of them are enough.
+fn is_vietnamese(text: &str) -> bool {
+    let own = |c: char| matches!(c, '\u{1ea0}'..='\u{1ef9}' | 'đ' | 'Đ' | 'ơ' | 'Ơ' | 'ư' | 'Ư');
+    let (mut words, mut marked, mut certain) = (0, 0, false);
+    for word in text.split_whitespace().filter(|word| word.contains(char::is_alphabetic)) {
+        words += 1;
+        marked += usize::from(word.chars().any(|c| !c.is_ascii() && c.is_alphabetic()));
+        certain |= word.contains(own);
+    }
+    certain && marked * 3 >= words
+}
+
+/// ISO 639-3 to BCP 47; empty for English and what no engine here would know by it.
+fn tag(language: Lang) -> &'static str {
+    match language {
+        Lang::Ara => "ar",
+        Lang::Aze => "az",
+        Lang::Bel => "be",
+        Lang::Ben => "bn",
+        Lang::Bul => "bg",
+        Lang::Cat => "ca",
+        Lang::Ces => "cs",
+        Lang::Cmn => "zh",
+        Lang::Cym => "cy",
+        Lang::Dan => "da",
+        Lang::Deu => "de",
+        Lang::Ell => "el",
+        Lang::Est => "et",
+        Lang::Fin => "fi",
+        Lang::Fra => "fr",
+        Lang::Guj => "gu",
+        Lang::Heb => "he",
+        Lang::Hin => "hi",
+        Lang::Hrv => "hr",
+        Lang::Hun => "hu",
+        Lang::Hye => "hy",
+        Lang::Ind => "id",
+        Lang::Ita => "it",
+        Lang::Jpn => "ja",
+        Lang::Kan => "kn",
+        Lang::Kat => "ka",
+        Lang::Kor => "ko",
+        Lang::Lav => "lv",
+        Lang::Lit => "lt",
+        Lang::Mal => "ml",
+        Lang::Mar => "mr",
+        Lang::Mkd => "mk",
+        Lang::Mya => "my",
+        Lang::Nep => "ne",
+        Lang::Nld => "nl",
+        Lang::Nob => "nb",
+        Lang::Ori => "or",
+        Lang::Pan => "pa",
+        Lang::Pes => "fa",
+        Lang::Pol => "pl",
+        Lang::Por => "pt",
+        Lang::Ron => "ro",
+        Lang::Rus => "ru",
+        Lang::Sin => "si",
+        Lang::Slk => "sk",
+        Lang::Slv => "sl",
+        Lang::Spa => "es",
+        Lang::Srp => "sr",
+        Lang::Swe => "sv",
+        Lang::Tam => "ta",
+        Lang::Tel => "te",
+        Lang::Tha => "th",
+        Lang::Tuk => "tk",
+        Lang::Tur => "tr",
+        Lang::Ukr => "uk",
+        Lang::Urd => "ur",
+        Lang::Uzb => "uz",
+        Lang::Vie => "vi",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::language;
+
+    const ENGLISH: &str = include_str!("../../tests/data/english_chat.txt");
+
+    #[test]
+    fn no_line_of_english_chat_is_taken_for_another_language() {
+        assert!(ENGLISH.lines().count() >= 150);
+        let stolen: Vec<_> = ENGLISH.lines().filter_map(|line| Some((line, language(line)?))).collect();
+        assert!(stolen.is_empty(), "{stolen:?}");
+    }
+
+    #[test]
+    fn other_languages_are_found() {
+        for (text, expected) in [
+            ("你好，世界", Some("zh")),
+            ("こんにちは世界", Some("ja")),
+            ("안녕하세요 여러분", Some("ko")),
+            ("Xin chào các bạn", Some("vi")),
+            ("Cảm ơn bạn rất nhiều", Some("vi")),
+            ("Привет, как дела у вас сегодня?", Some("ru")),
+            ("Дякую, що завітали до нас сьогодні, це дуже приємно", Some("uk")),
+            ("مرحبا كيف حالك اليوم يا صديقي", Some("ar")),
+            ("नमस्ते आप कैसे हैं", Some("hi")),
+            ("สวัสดีครับ", Some("th")),
+            ("Das ist ein sehr schöner Abend, und wir freuen uns alle auf das Spiel.", Some("de")),
+            ("Bonjour tout le monde, je suis très heureux de vous voir ce soir.", Some("fr")),
+            ("Muchas gracias por estar aquí, espero que estén disfrutando de la transmisión.", Some("es")),
+            ("hola", None),
+            ("I love phở so much", None),
+            ("Müller scored", None),
+            ("", None),
+            ("12345 !!!", None),
+        ] {
+            assert_eq!(language(text), expected, "{text}");
+        }
+    }
+}
