@@ -2,7 +2,8 @@
 # Installs the programs that tests use beside the package's own, where that needs no password; else says which tests are
 # skipped. Lines: command, Debian packages.
 set -u
-tools="chromium chromium"
+tools="chromium chromium
+espeak-ng espeak-ng"
 
 missing=$(echo "$tools" | while read -r tool packages; do
     command -v "$tool" >/dev/null 2>&1 || echo "$tool $packages"

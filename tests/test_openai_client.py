@@ -93,7 +93,7 @@ class TestOpenAI:
         with pytest.raises(openai.BadRequestError):
             client.audio.speech.create(model="tts-1", voice="alloy", input="")
         with pytest.raises(openai.UnprocessableEntityError):
-            client.audio.speech.create(model="tts-1", voice="alloy", input="你好")
+            client.audio.speech.create(model="hibari", voice="alloy", input="你好")
 
     def test_its_retries_get_into_a_full_queue(self, start: Callable[..., Server]) -> None:
         config = "[queue]\nmax_requests = 1\n[engines.fake]\nslots = 1\nstep_ms = 400\n"

@@ -147,11 +147,11 @@ def test_stop_is_silence(page: Any) -> None:
 
 
 def test_an_error_is_told_in_words_and_the_next_try_works(page: Any) -> None:
-    page.fill("#text", "Это по-русски.")
+    page.fill("#text", "...")
     page.click("#speak")
     page.wait_for_selector("#problem:not([hidden])")
     told = page.inner_text("#problem")
-    assert "cannot say 'Э'" in told
+    assert "nothing to say" in told
     assert page.get_attribute("#problem", "role") == "alert"
     page.fill("#text", "This works again.")
     page.click("#speak")

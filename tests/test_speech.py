@@ -214,7 +214,7 @@ class TestNever200WithoutTheSpeech:
     )
     @pytest.mark.parametrize("stream", [True, False])
     def test_what_the_engine_cannot_say_is_refused_at_once(self, hibari: Server, text: str, stream: bool) -> None:
-        reply = hibari.speak(text, stream=stream)
+        reply = hibari.speak(text, model="hibari", stream=stream)
         assert reply.status == 422
         assert reply.error["code"] == "text_refused"
         assert len(reply.error["message"]) > 20

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
@@ -14,6 +14,9 @@ from ishowtts.engine import Engine, WholeSegmentAdapter, WholeSegmentEngine
 from ishowtts.errors import InvalidSetting, IshowttsError
 
 GROUP = "ishowtts.engines"
+AUTO = "auto"
+_ALONE = ("fake", "espeak")
+"""Engines that nobody else speaks for."""
 
 # Read once, when the libraries are imported: one budget for the program instead of one thread a core for each of them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -73,6 +76,24 @@ def _describe(point: EntryPoint) -> Available:
     if point.dist is None:
         return Available(point.name, point.value.partition(".")[0], "")
     return Available(point.name, point.dist.name, point.dist.version)
+
+
+def fallbacks(engine: str, named: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Who is asked for what ``engine`` cannot say, with ``"auto"`` resolved; and what a person should know about it."""
+    from ishowtts.engines import espeak
+
+    names: list[str] = []
+    notes = []
+    for name in named:
+        if name != AUTO:
+            names.append(name)
+        elif engine not in _ALONE:
+            reason = espeak.missing()
+            if reason is None:
+                names.append("espeak")
+            else:
+                notes.append(f"text that {engine} cannot say is refused, as {reason}")
+    return names, notes
 
 
 def _unknown(name: str, names: list[str]) -> str:

@@ -106,13 +106,15 @@ impl Inner {
 
     fn hosts(&self) -> Vec<(String, StartHost)> {
         let mut seen = BTreeSet::new();
-        let route = std::iter::once(&self.config.engine).chain(&self.config.fallback);
+        let first = self.config.engine.clone();
+        let fallbacks = fallbacks(&first, &self.config.fallback);
+        let route = std::iter::once(first).chain(fallbacks);
         route
-            .filter(|name| seen.insert((*name).clone()))
+            .filter(|name| seen.insert(name.clone()))
             .map(|name| {
-                let options = self.config.engines.get(name).map(serde_json::to_string);
+                let options = self.config.engines.get(&name).map(serde_json::to_string);
                 let options = options.and_then(Result::ok).unwrap_or_else(|| "{}".to_owned());
-                (name.clone(), host::start(name.clone(), options, self.config.threads()))
+                (name.clone(), host::start(name, options, self.config.threads()))
             })
             .collect()
     }
@@ -152,6 +154,25 @@ impl Drop for Inner {
         }
         if let Some(tokio) = self.tokio.take() {
             tokio.shutdown_background();
+        }
+    }
+}
+
+/// Detached. Python knows what is installed.
+fn fallbacks(engine: &str, named: &[String]) -> Vec<String> {
+    let resolved = Python::attach(|py| -> PyResult<(Vec<String>, Vec<String>)> {
+        py.import("ishowtts.registry")?.call_method1("fallbacks", (engine, named.to_vec()))?.extract()
+    });
+    match resolved {
+        Ok((names, notes)) => {
+            for note in notes {
+                tracing::info!("{note}");
+            }
+            names
+        }
+        Err(error) => {
+            tracing::warn!("no fallbacks: {error}");
+            Vec::new()
         }
     }
 }

@@ -22,7 +22,7 @@ pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_envi
 pub struct Config {
     /// The engine that speaks unless a request names another.
     pub engine: String,
-    /// Engines that are asked in turn for what `engine` cannot say.
+    /// Engines that are asked in turn for what `engine` cannot say. "auto": espeak, where its program is installed.
     pub fallback: Vec<String>,
     pub http: Http,
     pub cpu: Cpu,
@@ -129,7 +129,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             engine: "hibari".into(),
-            fallback: Vec::new(),
+            fallback: vec!["auto".into()],
             http: Http::default(),
             cpu: Cpu::default(),
             text: Text::default(),

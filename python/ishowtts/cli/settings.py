@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 KEY_OF_FLAG = {"--host": "http.host", "--port": "http.port", "--engine": "engine"}
 """Flags that are short for a setting."""
 
+AUTO = "auto"
+"""Stands for engines that the program chooses by what is installed."""
+
 QUIET = "off"
 """Log level of commands that tell by themselves what went wrong, in one line."""
 
@@ -60,7 +63,7 @@ def _check_engines(config: Config) -> None:
     origins = {key: origin for key, _, origin in config.explain()}
     for key, names in (("engine", [config.engine]), ("fallback", config.fallback)):
         for name in names:
-            if name not in installed:
+            if name not in installed and name != AUTO:
                 near = difflib.get_close_matches(name, installed, 1)
                 mend = f"did you mean {near[0]!r}?" if near else "install it, or choose another"
                 known = f"(installed: {', '.join(installed)})"

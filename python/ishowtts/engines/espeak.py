@@ -1,8 +1,8 @@
-"""espeak: over 100 languages through the system's ``espeak-ng`` program. Robotic and tiny: says what no other engine can.
+"""espeak: over 100 languages through the system's ``espeak-ng`` program. Robotic and tiny: says what no other can.
 
-espeak-ng is GPL-3: it runs as a process of its own for each segment, reads the text from its standard input and writes a
-WAV to its standard output; nothing of it is linked or bundled. A process costs about 5 ms; slots that share a step run
-theirs side by side.
+espeak-ng is GPL-3: it runs as a process of its own for each segment, reads the text from its standard input and writes
+a WAV to its standard output; nothing of it is linked or bundled. A process costs about 20 ms; slots that share a step
+run theirs side by side.
 """
 
 from __future__ import annotations
@@ -34,7 +34,16 @@ _MAX_SEGMENT_CHARS = 300
 _TAIL_S = 0.25
 """Of silence at the end that is kept: espeak-ng adds most of a second."""
 _VARIANT = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_SPOKEN_AS = {"zh": "cmn", "zh-hk": "yue", "zh-mo": "yue", "no": "nb", "tl": "en", "fil": "en", "en": "en-us", "fr": "fr-fr"}
+_SPOKEN_AS = {
+    "zh": "cmn",
+    "zh-hk": "yue",
+    "zh-mo": "yue",
+    "no": "nb",
+    "tl": "en",
+    "fil": "en",
+    "en": "en-us",
+    "fr": "fr-fr",
+}
 """Language tags that espeak-ng calls otherwise."""
 _BY_SCRIPT = (
     ("\u3040", "\u30ff", "ja"),
@@ -134,7 +143,9 @@ class Espeak:
         if isinstance(pitch, bool) or not isinstance(pitch, int) or not 0 <= pitch <= 99:
             raise InvalidSetting(f"voice {voice.id!r}: espeak's pitch must be from 0 to 99, not {pitch!r}")
         if hints:
-            raise InvalidSetting(f"voice {voice.id!r}: espeak has no hint {next(iter(hints))!r}; known are: variant, pitch")
+            raise InvalidSetting(
+                f"voice {voice.id!r}: espeak has no hint {next(iter(hints))!r}; known are: variant, pitch"
+            )
         return Preset(variant, pitch)
 
     def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
@@ -189,12 +200,18 @@ class Espeak:
         ]
         try:
             ended = subprocess.run(
-                command, input=readable(segment.text).encode(), capture_output=True, timeout=self._options.limit_s, check=False
+                command,
+                input=readable(segment.text).encode(),
+                capture_output=True,
+                timeout=self._options.limit_s,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{PROGRAM} took longer than {self._options.limit_s:g} s") from error
         if ended.returncode != 0:
-            raise RuntimeError(f"{PROGRAM} ended with {ended.returncode}: {ended.stderr.decode(errors='replace')[:200]}")
+            raise RuntimeError(
+                f"{PROGRAM} ended with {ended.returncode}: {ended.stderr.decode(errors='replace')[:200]}"
+            )
         pcm = without_tail(samples(ended.stdout))
         return np.ascontiguousarray(change_tempo(pcm, segment.speed / own_speed, _SAMPLE_RATE_HZ), np.float32)
 
@@ -242,7 +259,9 @@ def _describe() -> tuple[str, frozenset[str]]:
 
     try:
         version = re.search(r"\d+(?:\.\d+)+", ask("--version"))
-        voices = frozenset(line.split()[1].lower() for line in ask("--voices").splitlines()[1:] if len(line.split()) > 1)
+        voices = frozenset(
+            line.split()[1].lower() for line in ask("--voices").splitlines()[1:] if len(line.split()) > 1
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise IshowttsError(f"{PROGRAM} does not run ({error}); install it again: {MEND}") from error
     if version is None or not voices:

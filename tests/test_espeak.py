@@ -1,0 +1,177 @@
+# ruff: noqa: RUF001
+"""The second engine: what the default one refuses is spoken by espeak-ng, segment by segment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from harness import Server, loudness_db
+from ishowtts.engine import Segment
+from ishowtts.engines import espeak
+from ishowtts.errors import InvalidSetting, IshowttsError, SegmentRefused
+
+pytestmark = pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+
+LINES = {
+    "zh": "你好，世界。今天的天气很好。",
+    "vi": "Xin chào các bạn, chúc một ngày tốt lành.",
+    "ar": "مرحبا كيف حالك اليوم",
+    "ru": "Привет, как дела у вас сегодня?",
+    "hi": "नमस्ते आप कैसे हैं",
+    "ko": "안녕하세요 여러분",
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[espeak.Espeak]:
+    loaded = espeak.load({}, 2)
+    yield loaded
+    loaded.close()
+
+
+def spoken(engine: espeak.Espeak, text: str, language: str | None = None, speed: float = 1.0) -> np.ndarray:
+    preset = espeak.Preset("", 50)
+    assert engine.admit(0, Segment(text, language, 0, speed, {}), preset) == 1
+    (chunk,) = engine.step([0])
+    if chunk.error is not None:
+        raise chunk.error
+    return chunk.pcm
+
+
+class TestServer:
+    @pytest.mark.parametrize("language", LINES)
+    def test_other_languages_are_spoken_without_being_named(self, hibari: Server, language: str) -> None:
+        reply = hibari.speak(LINES[language])
+        assert reply.headers["x-ishowtts-engine"] == "espeak"
+        assert loudness_db(reply.pcm) > -40
+        assert reply.pcm.size / int(reply.headers["x-ishowtts-sample-rate-hz"]) > 0.05 * len(LINES[language])
+
+    def test_english_stays_with_the_neural_voice(self, hibari: Server) -> None:
+        for text in ("Hello there.", "Greetings from Germany, my friends, how is everyone today?", "gg wp"):
+            assert hibari.speak(text).headers["x-ishowtts-engine"] == "hibari"
+
+    def test_a_line_in_two_scripts_is_spoken_by_two_engines(self, hibari: Server) -> None:
+        text = "My friends, 你好世界 and good night."
+        reply = hibari.request("POST", "/v1/captions", json.dumps({"text": text}).encode())
+        captions = json.loads(reply.body)["captions"]
+        assert [text[caption["start_char"] : caption["end_char"]] for caption in captions] == [
+            "My friends,",
+            "你好世界",
+            "and good night.",
+        ]
+        assert [bool(caption["words"]) for caption in captions] == [True, False, True]
+        assert all(caption["end_ms"] - caption["start_ms"] > 400 for caption in captions)
+        reply = hibari.speak(text)
+        assert reply.headers["x-ishowtts-engine"] == "hibari"
+        rate = int(reply.headers["x-ishowtts-sample-rate-hz"])
+        for caption in captions:
+            part = reply.pcm[int(caption["start_ms"] * rate / 1e3) : int(caption["end_ms"] * rate / 1e3)]
+            assert loudness_db(part) > -40, caption["text"]
+
+    def test_a_language_that_is_named_is_taken(self, hibari: Server) -> None:
+        named = hibari.speak("Guten Morgen", language="de")
+        assert named.headers["x-ishowtts-engine"] == "espeak"
+        assert hibari.speak("Guten Morgen", language="en").headers["x-ishowtts-engine"] == "hibari"
+        assert hibari.speak("Saluton", language="xx").status == 422
+
+    def test_it_is_listed_with_its_licence(self, hibari: Server) -> None:
+        models = {model["id"]: model for model in json.loads(hibari.get("/v1/models").body)["data"]}
+        assert models["espeak"]["licence"] == "GPL-3.0-or-later"
+
+    def test_voices_differ(self, hibari: Server) -> None:
+        heard = {hibari.speak(LINES["ru"], voice=voice).body for voice in ("heart", "hazel", "rowan", "wren")}
+        assert len(heard) == 4
+
+    def test_it_may_be_switched_off(self, start: Callable[..., Server]) -> None:
+        server = start(config="fallback = []\n")
+        refused = server.speak(LINES["zh"])
+        assert refused.status == 422
+        assert refused.error["code"] == "text_refused"
+
+    def test_without_the_program_it_is_left_out_with_one_line(
+        self, start: Callable[..., Server], tmp_path: Path
+    ) -> None:
+        server = start(env={"PATH": str(tmp_path)})
+        assert server.log.count("apt-get install espeak-ng") == 1
+        assert server.speak("Hello.").status == 200
+        assert server.speak(LINES["zh"]).status == 422
+
+
+class TestEngine:
+    @pytest.mark.parametrize("speed", [0.25, 0.5, 1.5, 2.5, 4.0])
+    def test_speed_is_kept_over_its_whole_range(self, engine: espeak.Espeak, speed: float) -> None:
+        text = "The harbour lights came on one by one, and the last boats turned home."
+        plain, changed = spoken(engine, text), spoken(engine, text, speed=speed)
+        assert len(changed) / len(plain) == pytest.approx(1 / speed, rel=0.25)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "--help",
+            "-f /etc/passwd",
+            "[[h@l'oU]] is no phoneme",
+            "<speak>no markup</speak> here",
+            "a\x00b\x1bc",
+            "\ud800 alone",
+            "word " * 60,
+            "🎉 party 🎉",
+            "%s%n $(id) `id`; rm -rf",
+        ],
+    )
+    def test_hostile_text_is_text(self, engine: espeak.Espeak, text: str) -> None:
+        pcm = spoken(engine, text)
+        assert pcm.size > 5_000
+        assert np.sqrt(np.mean(pcm**2)) > 1e-3
+
+    def test_the_same_is_the_same(self, engine: espeak.Espeak) -> None:
+        assert np.array_equal(spoken(engine, "Once more."), spoken(engine, "Once more."))
+
+    def test_slots_are_spoken_side_by_side(self, engine: espeak.Espeak) -> None:
+        preset = espeak.Preset("", 50)
+        texts = ["A long sentence that takes a while to be spoken to its end.", "Short."]
+        for slot, text in enumerate(texts):
+            engine.admit(slot, Segment(text, "en", 0, 1.0, {}), preset)
+        chunks = {chunk.slot: chunk.pcm for chunk in engine.step([0, 1])}
+        assert [np.array_equal(chunks[slot], spoken(engine, text, "en")) for slot, text in enumerate(texts)] == [
+            True
+        ] * 2
+
+    def test_refuses_what_it_does_not_know(self, engine: espeak.Espeak) -> None:
+        with pytest.raises(SegmentRefused, match="xx"):
+            spoken(engine, "Hello", "xx-YY")
+        with pytest.raises(InvalidSetting, match="warmth"):
+            engine.admit(0, Segment("Hello", None, 0, 1.0, {"warmth": 1}), espeak.Preset("", 50))
+
+    @pytest.mark.parametrize(
+        ("body", "told"),
+        [
+            ("exit 3", "ended with 3"),
+            ("echo nonsense", "WAV"),
+            ("exec sleep 60", "longer than"),
+            ('case "$*" in *stdin*) kill -9 $$;; esac', "ended with -9"),
+        ],
+    )
+    def test_a_program_that_fails_is_a_failure(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str
+    ) -> None:
+        real = shutil.which("espeak-ng")
+        script = tmp_path / "espeak-ng"
+        script.write_text(f'#!/bin/sh\ncase "$*" in --version|--voices) exec {real} "$@";; esac\n{body}\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+        loaded = espeak.load({"limit_s": 0.5}, 1)
+        with pytest.raises((RuntimeError, TimeoutError), match=told):
+            spoken(loaded, "Hello.")
+        loaded.close()
+
+    def test_its_absence_is_told_with_the_mend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(IshowttsError, match="apt-get install"):
+            espeak.load({}, 1)
