@@ -86,7 +86,7 @@ fn variables_take_the_type_of_their_setting() {
     let config = load(&sources(None, &environment, &[])).expect("valid").config;
     assert_eq!(config.http.allowed_hosts, ["a.example", "b.example"]);
     assert_eq!(config.http.allowed_origins, ["https://a.example"]);
-    assert_eq!(config.fallback, ["auto"]);
+    assert_eq!(config.fallback, Vec::<String>::new());
     assert_eq!((config.voices.aliases["bob"].as_str(), config.voices.aliases["a b"].as_str()), ("heart", "wren"));
     assert_eq!(config.voices.aliases["onyx"], "rowan");
     assert_eq!(config.queue.max_wait_s, 7.0);
