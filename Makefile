@@ -26,7 +26,7 @@ QUIETLY := scripts/quietly.sh
 NATIVE_SOURCES := $(shell find src voices python/ishowtts/web -type f 2>/dev/null) Cargo.toml Cargo.lock build.rs pyproject.toml
 # The interpreter behind .venv, whose path stays the same from checkout to checkout, so that pyo3 is not rebuilt.
 BASE_PYTHON = $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)')
-CARGO := PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
+CARGO := PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
 # What a server can be asked from outside, and how it starts and ends.
 BINARY_TESTS := $(addprefix tests/test_,$(addsuffix .py,server speech openai_client hostile binary))
 TEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -lt 8 ] && echo "$$n" || echo 8)
@@ -57,9 +57,12 @@ $(VENV)/.made-at: $(PREFLIGHT)
 	@$(QUIETLY) 'creating $(VENV)' scripts/make_venv.sh $(VENV)
 	@echo '$(CURDIR)' > $@
 
-$(VENV)/.native: $(VENV)/.made-at $(NATIVE_SOURCES)
-	@$(PREFLIGHT) python rust
+$(VENV)/.build: $(VENV)/.made-at pyproject.toml
 	@$(QUIETLY) 'installing the build tools' $(BIN)/pip install --quiet --group build
+	@touch $@
+
+$(VENV)/.native: $(VENV)/.build $(NATIVE_SOURCES)
+	@$(PREFLIGHT) python rust
 	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" \
 		$(QUIETLY) 'building and installing ishowtts (a few minutes the first time)' \
 		$(BIN)/maturin develop --release --target-dir "$(MATURIN_TARGET_DIR)"
@@ -121,7 +124,7 @@ wheel: $(VENV)/.native
 
 lint: lint-rust lint-python lint-licences
 
-lint-rust: $(VENV)/.made-at
+lint-rust: $(VENV)/.build
 	@$(PREFLIGHT) rust
 	@cargo fmt --check
 	@scripts/check_rooms.py

@@ -1,5 +1,6 @@
 //! Sound on its way out: mono float32 to what a client asked for. One direction only, no I/O; runs on the caller's thread.
 
+pub mod decode;
 pub mod pcm;
 pub mod resample;
 pub mod wav;

@@ -1,0 +1,89 @@
+//! What bytes seem to be, for error messages: a user who sent the wrong file should read which it was. Pure.
+
+/// Where a signature stands, the signature, and its name.
+const SIGNATURES: [(usize, &[u8], &str); 32] = [
+    (0, b"RIFX", "a big-endian WAV file"),
+    (0, b"RF64", "an RF64 file"),
+    (8, b"AVI ", "an AVI video"),
+    (8, b"WEBP", "a WebP picture"),
+    (8, b"WAVE", "WAV"),
+    (0, b"FORM", "AIFF"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x1A\x45\xDF\xA3", "WebM"),
+    (4, b"ftyp", "M4A"),
+    (0, b"ID3", "MP3"),
+    (0, b"\xFF\xFB", "MP3"),
+    (0, b"\xFF\xFA", "MP3"),
+    (0, b"\xFF\xF3", "MP3"),
+    (0, b"\xFF\xF2", "MP3"),
+    (0, b"\xFF\xF1", "AAC"),
+    (0, b"\xFF\xF9", "AAC"),
+    (0, b"caff", "a CAF file"),
+    (0, b"#!AMR", "an AMR file"),
+    (0, b"MThd", "a MIDI file"),
+    (0, b"wvpk", "a WavPack file"),
+    (0, b"MAC ", "a Monkey's Audio file"),
+    (0, b"\x30\x26\xB2\x75", "a Windows Media file"),
+    (0, b"\x89PNG", "a PNG picture"),
+    (0, b"\xFF\xD8\xFF", "a JPEG picture"),
+    (0, b"GIF8", "a GIF picture"),
+    (0, b"%PDF", "a PDF document"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1F\x8B", "a gzip archive"),
+    (0, b"\x7FELF", "a program"),
+    (0, b"<!DOCTYPE", "a web page"),
+    (0, b"<html", "a web page"),
+];
+
+/// Kinds that are decoded: a file that only claims to be one is broken.
+const KNOWN: [&str; 8] = ["WAV", "AIFF", "FLAC", "Ogg", "WebM", "M4A", "MP3", "AAC"];
+
+pub(super) fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
+
+pub(super) fn name(bytes: &[u8]) -> &'static str {
+    let named = SIGNATURES.iter().find(|(place, signature, _)| {
+        bytes.get(*place..place + signature.len()).is_some_and(|found| found == *signature)
+    });
+    match named {
+        Some((_, _, name)) => name,
+        None if is_text(bytes) => "text",
+        None => "an unknown kind of file",
+    }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(64)];
+    // A code point may be cut at the end of what is looked at.
+    let valid = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !valid.is_empty() && !valid.chars().any(|c| c.is_control() && !c.is_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_and_unknown_bytes() {
+        for (bytes, expected) in [
+            (&b"RIFF\0\0\0\0WAVEfmt "[..], "WAV"),
+            (b"\x89PNG\r\n", "a PNG picture"),
+            (b"{\"error\": \"no\"}", "text"),
+            ("ein Gr\u{fc}\u{df}".as_bytes(), "text"),
+            (&"ä".repeat(40).as_bytes()[1..], "an unknown kind of file"),
+            (b"\0\0\0\0", "an unknown kind of file"),
+            (b"", "an unknown kind of file"),
+            (b"O", "text"),
+        ] {
+            assert_eq!(name(bytes), expected, "{bytes:?}");
+        }
+    }
+}
