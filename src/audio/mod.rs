@@ -3,6 +3,7 @@
 pub mod decode;
 pub mod pcm;
 pub mod resample;
+pub mod stretch;
 pub mod wav;
 
 use std::borrow::Cow;
