@@ -3,7 +3,9 @@
 # skipped. Lines: command, Debian packages.
 set -u
 tools="chromium chromium
-espeak-ng espeak-ng"
+espeak-ng espeak-ng
+ffmpeg ffmpeg
+sox sox libsox-fmt-mp3 libsox-fmt-base"
 
 missing=$(echo "$tools" | while read -r tool packages; do
     command -v "$tool" >/dev/null 2>&1 || echo "$tool $packages"

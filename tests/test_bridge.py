@@ -288,13 +288,23 @@ class TestExit:
 class TestStub:
     """The stub is what type checkers believe: it must say what is built."""
 
+    def tree(self) -> ast.Module:
+        return ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
+
     def classes(self) -> dict[str, ast.ClassDef]:
-        tree = ast.parse(Path(_native.__file__).with_name("_native.pyi").read_text(encoding="utf-8"))
-        return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        return {node.name: node for node in self.tree().body if isinstance(node, ast.ClassDef)}
+
+    def functions(self) -> dict[str, ast.FunctionDef]:
+        return {node.name: node for node in self.tree().body if isinstance(node, ast.FunctionDef)}
 
     def test_names_are_those_of_the_module(self) -> None:
         public = {name for name in dir(_native) if not name.startswith("_")}
-        assert public == set(self.classes())
+        assert public == set(self.classes()) | set(self.functions())
+
+    def test_parameters_of_functions_are_those_of_the_module(self) -> None:
+        for name, node in self.functions().items():
+            parameters = list(inspect.signature(getattr(_native, name)).parameters)
+            assert parameters == [argument.arg for argument in node.args.args], name
 
     @pytest.mark.parametrize("name", ["Config", "Runtime", "Stream"])
     def test_members_and_parameters_are_those_of_the_class(self, name: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ishowtts._native import Config, Runtime, Stream
     from ishowtts.errors import (
+        AudioError,
         ConfigError,
         EngineBroken,
         InvalidSetting,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Audio": "ishowtts.speech",
+    "AudioError": "ishowtts.errors",
     "Caption": "ishowtts.speech",
     "CaptionWord": "ishowtts.speech",
     "Config": "ishowtts._native",
@@ -43,6 +45,7 @@ _HOMES = {
 
 __all__ = [
     "Audio",
+    "AudioError",
     "Caption",
     "CaptionWord",
     "Config",

@@ -121,3 +121,18 @@ class Stream:
     def __iter__(self) -> Stream: ...
     def __next__(self) -> npt.NDArray[np.float32]:
         """Mono float32. Raises SpeechError if the speech ends early: what was read is then not all of it."""
+
+def audio_decode(
+    clip: bytes | str | os.PathLike[str], max_duration_s: float, max_time_s: float
+) -> tuple[npt.NDArray[np.float32], int]:
+    """See :func:`ishowtts.audio.decode`."""
+
+def audio_resample(
+    samples: npt.NDArray[np.float32], rate_in_hz: int, rate_out_hz: int, quality: str
+) -> npt.NDArray[np.float32]:
+    """See :func:`ishowtts.audio.resample`."""
+
+def audio_stretch(
+    samples: npt.NDArray[np.float32], sample_rate_hz: int, speed: float, pitch_semitones: float
+) -> npt.NDArray[np.float32]:
+    """See :func:`ishowtts.audio.stretch`."""

@@ -27,6 +27,10 @@ class ConfigError(IshowttsError):
     """The configuration is not valid. One line for each mistake, with where it stands and how to mend it."""
 
 
+class AudioError(IshowttsError):
+    """Sound that cannot be decoded: of an unknown kind, broken, or longer than allowed. The message says which."""
+
+
 class SpeechError(IshowttsError):
     """Speech was refused or ended early. ``code`` is stable, for programs (``"voice_not_found"``)."""
 

@@ -79,7 +79,8 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Clip, DecodeError> {
     if clip.samples.is_empty() {
         return Err(DecodeError::Broken { container: container(), reason: "it holds no sound".into() });
     }
-    if let Some(place) = clip.samples.iter().position(|sample| !sample.is_finite()) {
+    if !super::resample::peak(&clip.samples).is_finite() {
+        let place = clip.samples.iter().position(|sample| !sample.is_finite()).unwrap_or_default();
         let reason = format!("sample {place} is not a finite number");
         return Err(DecodeError::Broken { container: container(), reason });
     }

@@ -14,15 +14,14 @@ use plan::Plan;
 /// The rates that are converted, in Hz.
 pub const RATES_HZ: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 
-/// Sums over a window of sound beyond this could overflow, so it is converted smaller and scaled back.
-const LARGE: f32 = 1e30;
+/// Sound so large that sums over a window overflow is converted smaller and scaled back.
 const LARGE_SCALE: f32 = 1.0 / (1u64 << 40) as f32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Quality {
-    /// Flat to 0.85 of the lower Nyquist frequency, aliases 105 dB down; a delay of about 20 ms when streaming.
+    /// Flat to 0.85 of the lower Nyquist frequency, aliases 105 dB down; streamed, sound comes out within 0.1 s.
     Fast,
-    /// Flat to 0.92 of the lower Nyquist frequency, aliases below what float32 holds; about 60 ms.
+    /// Flat to 0.92 of the lower Nyquist frequency, aliases below what float32 holds; within 0.2 s.
     #[default]
     High,
 }
@@ -173,12 +172,26 @@ impl Blocks {
 
     /// One full window; then it moves on by a hop.
     fn convert(&mut self, sound: &mut Vec<f32>) {
+        let start = sound.len();
+        self.transform(1.0, sound);
+        if !peak(&sound[start..]).is_finite() {
+            // A sum of very large samples overflowed.
+            sound.truncate(start);
+            self.transform(LARGE_SCALE, sound);
+            let back = |sample: &mut f32| *sample = (*sample / LARGE_SCALE).clamp(f32::MIN, f32::MAX);
+            sound[start..].iter_mut().for_each(back);
+        }
+        let overlap = 2 * self.plan.margin_in;
+        self.window.copy_within(self.plan.window_in - overlap.., 0);
+        self.filled = overlap;
+    }
+
+    fn transform(&mut self, scale: f32, sound: &mut Vec<f32>) {
         let plan = &*self.plan;
-        let large = peak(&self.window) > LARGE;
         let input = &mut self.time[..plan.window_in];
         input.copy_from_slice(&self.window);
-        if large {
-            input.iter_mut().for_each(|sample| *sample *= LARGE_SCALE);
+        if scale != 1.0 {
+            input.iter_mut().for_each(|sample| *sample *= scale);
         }
         let spectrum = &mut self.spectrum[..=plan.window_in / 2];
         let forward = plan.forward.process_with_scratch(input, spectrum, &mut self.scratch);
@@ -194,22 +207,14 @@ impl Blocks {
         let inverse = plan.inverse.process_with_scratch(spectrum, output, &mut self.scratch);
         // They only refuse buffers of the wrong length, or a spectrum that no real signal has.
         debug_assert!(forward.is_ok() && inverse.is_ok());
-
-        let start = sound.len();
         sound.extend_from_slice(&output[plan.margin_out..][..plan.hop_out]);
-        if large {
-            let back = |sample: &mut f32| *sample = (*sample / LARGE_SCALE).clamp(f32::MIN, f32::MAX);
-            sound[start..].iter_mut().for_each(back);
-        }
-        let overlap = 2 * plan.margin_in;
-        self.window.copy_within(plan.window_in - overlap.., 0);
-        self.filled = overlap;
     }
 }
 
-/// By their bits, whose order is that of the magnitudes: unlike a maximum of floats it becomes vector code.
-fn peak(sound: &[f32]) -> f32 {
-    f32::from_bits(sound.iter().fold(0, |peak, sample| peak.max(sample.abs().to_bits())))
+/// The largest magnitude, infinity or NaN if there is one. By their bits, whose order is that of the magnitudes: unlike a
+/// maximum of floats it becomes vector code.
+pub(super) fn peak(sound: &[f32]) -> f32 {
+    f32::from_bits(sound.iter().fold(0i32, |peak, sample| peak.max(sample.abs().to_bits() as i32)) as u32)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn stretch(pcm: &[f32], sample_rate_hz: u32, how: Stretch) -> Result<Vec<f32
     if (how.speed == 1.0 && how.pitch_semitones == 0.0) || pcm.is_empty() {
         return Ok(pcm.to_vec());
     }
-    let peak = pcm.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+    let peak = super::resample::peak(pcm);
     if peak > LARGE {
         let smaller: Vec<f32> = pcm.iter().map(|sample| sample / peak).collect();
         let mut sound = synthesise(&smaller, sample_rate_hz, how);

@@ -19,6 +19,10 @@ pub(super) fn config(py: Python<'_>, error: &ConfigError) -> PyErr {
     exception(py, "ConfigError", |class| Ok(PyErr::from_value(class.call1((message,))?)))
 }
 
+pub(super) fn audio(py: Python<'_>, message: String) -> PyErr {
+    exception(py, "AudioError", |class| Ok(PyErr::from_value(class.call1((message,))?)))
+}
+
 pub(super) fn plain(py: Python<'_>, message: String) -> PyErr {
     exception(py, "IshowttsError", |class| Ok(PyErr::from_value(class.call1((message,))?)))
 }

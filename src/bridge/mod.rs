@@ -1,7 +1,9 @@
 //! Where Rust meets Python: the only room that knows pyo3 and numpy.
 //!
-//! `host` runs a Python engine inside this process; `config`, `runtime` and `stream` are what Python sees of the server.
+//! `host` runs a Python engine inside this process; `config`, `runtime` and `stream` are what Python sees of the server;
+//! `audio` is the audio core on NumPy arrays.
 
+mod audio;
 mod config;
 mod convert;
 #[cfg(feature = "embed")]
@@ -17,7 +19,13 @@ mod wait;
 
 use pyo3::prelude::*;
 
-pub use self::{config::Config, host::start, runtime::Runtime, stream::Stream};
+pub use self::{
+    audio::{audio_decode, audio_resample, audio_stretch},
+    config::Config,
+    host::start,
+    runtime::Runtime,
+    stream::Stream,
+};
 
 /// What else importing `ishowtts._native` does.
 ///

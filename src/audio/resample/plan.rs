@@ -1,10 +1,7 @@
 //! What converting between two rates needs: block lengths, filter and transforms. Worked out once for each pair of rates and
 //! kept, as it costs as much as a second of sound. Any thread.
 
-use std::{
-    f64::consts::PI,
-    sync::{Arc, LazyLock},
-};
+use std::{f64::consts::PI, sync::Arc};
 
 use parking_lot::Mutex;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
@@ -14,7 +11,7 @@ use super::Quality;
 /// More pairs of rates than a server sees at a time. The least recently used goes first.
 const KEPT_PLANS: usize = 16;
 
-static PLANS: LazyLock<Mutex<Vec<(Key, Arc<Plan>)>>> = LazyLock::new(|| Mutex::new(Vec::new()));
+static PLANS: Mutex<Vec<(Key, Arc<Plan>)>> = Mutex::new(Vec::new());
 
 type Key = (u32, u32, Quality);
 
@@ -33,8 +30,8 @@ struct Design {
 impl Quality {
     const fn design(self) -> Design {
         match self {
-            Self::Fast => Design { passband: 0.85, rejection_db: 105.0, window_samples: 1024, yield_percent: 70 },
-            Self::High => Design { passband: 0.92, rejection_db: 150.0, window_samples: 2048, yield_percent: 80 },
+            Self::Fast => Design { passband: 0.85, rejection_db: 105.0, window_samples: 2048, yield_percent: 80 },
+            Self::High => Design { passband: 0.92, rejection_db: 150.0, window_samples: 4096, yield_percent: 85 },
         }
     }
 }
@@ -104,7 +101,7 @@ fn window_steps(design: &Design, margin: usize, longer_step: usize) -> usize {
     };
     (1u32..)
         .flat_map(|doublings| [1usize << doublings, 3usize << (doublings - 1), 5usize << (doublings.max(2) - 2)])
-        .filter(|steps| steps % 2 == 0)
+        .filter(|steps| steps.is_multiple_of(2))
         .find(long_enough)
         .unwrap_or(4 * margin)
 }
@@ -170,7 +167,7 @@ mod tests {
                 assert_eq!(plan.window_in * to, plan.window_out * from);
                 assert_eq!(plan.margin_in * to, plan.margin_out * from);
                 assert_eq!(plan.hop_out + 2 * plan.margin_out, plan.window_out);
-                assert!(plan.window_in % 2 == 0 && plan.window_out % 2 == 0);
+                assert!(plan.window_in.is_multiple_of(2) && plan.window_out.is_multiple_of(2));
                 assert!(plan.window_in.max(plan.window_out) < 1 << 17, "{from_hz} to {to_hz}: {}", plan.window_in);
             }
         }

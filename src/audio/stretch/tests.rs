@@ -43,7 +43,7 @@ fn fundamental_hz(sound: &[f32]) -> f64 {
 
 /// The power in a band that is wide enough to hold harmonics of any voice.
 fn band_power(sound: &[f32], band_hz: std::ops::Range<u32>) -> f64 {
-    let inner = &sound[sound.len() / 4..3 * sound.len() / 4];
+    let inner = &sound[sound.len() / 2 - 2_500..][..5_000];
     let power = |frequency_hz: u32| {
         let (mut sine, mut cosine) = (0.0, 0.0);
         for (index, sample) in inner.iter().enumerate() {
@@ -54,7 +54,7 @@ fn band_power(sound: &[f32], band_hz: std::ops::Range<u32>) -> f64 {
         }
         (sine * sine + cosine * cosine) / (inner.len() as f64).powi(2)
     };
-    band_hz.step_by(10).map(power).sum()
+    band_hz.step_by(8).map(power).sum()
 }
 
 fn rms(sound: &[f32]) -> f64 {

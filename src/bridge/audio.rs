@@ -1,0 +1,76 @@
+//! `ishowtts.audio`: the audio core on NumPy arrays. Everything runs detached from the interpreter, on the caller's thread.
+
+use std::{path::PathBuf, time::Duration};
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes};
+
+use super::errors;
+use crate::audio::{
+    decode::{self, Limits},
+    resample::{self, Quality},
+    stretch::{self, Stretch},
+};
+
+type Sound<'py> = Bound<'py, PyArray1<f32>>;
+
+/// Where a clip's bytes are.
+#[derive(FromPyObject)]
+pub enum Clip {
+    Bytes(PyBackedBytes),
+    Path(PathBuf),
+}
+
+#[pyfunction]
+#[pyo3(signature = (clip, max_duration_s, max_time_s))]
+pub fn audio_decode<'py>(
+    py: Python<'py>,
+    clip: Clip,
+    max_duration_s: f64,
+    max_time_s: f64,
+) -> PyResult<(Sound<'py>, u32)> {
+    let max_time = Duration::try_from_secs_f64(max_time_s).map_err(|error| invalid(format!("max_time_s: {error}")))?;
+    let limits = Limits { max_duration_s, max_time, ..Limits::default() };
+    let decoded = match clip {
+        Clip::Bytes(bytes) => py.detach(|| decode::decode(&bytes, &limits)),
+        Clip::Path(path) => {
+            let bytes = py.detach(|| std::fs::read(path))?;
+            py.detach(|| decode::decode(&bytes, &limits))
+        }
+    };
+    let clip = decoded.map_err(|error| errors::audio(py, error.to_string()))?;
+    Ok((clip.samples.into_pyarray(py), clip.sample_rate_hz))
+}
+
+#[pyfunction]
+pub fn audio_resample<'py>(
+    py: Python<'py>,
+    samples: PyReadonlyArray1<'py, f32>,
+    rate_in_hz: u32,
+    rate_out_hz: u32,
+    quality: &str,
+) -> PyResult<Sound<'py>> {
+    let quality = Quality::parse(quality)
+        .ok_or_else(|| invalid(format!("quality must be \"fast\" or \"high\", not {quality:?}")))?;
+    let sound = samples.as_slice()?;
+    let resampled = py.detach(|| resample::resample_with(sound, rate_in_hz, rate_out_hz, quality));
+    Ok(resampled.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub fn audio_stretch<'py>(
+    py: Python<'py>,
+    samples: PyReadonlyArray1<'py, f32>,
+    sample_rate_hz: u32,
+    speed: f64,
+    pitch_semitones: f64,
+) -> PyResult<Sound<'py>> {
+    let sound = samples.as_slice()?;
+    let how = Stretch { speed, pitch_semitones };
+    let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz, how));
+    Ok(stretched.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
+}
+
+fn invalid(message: String) -> PyErr {
+    PyValueError::new_err(message)
+}
