@@ -258,12 +258,7 @@ fn next_period(pcm: &[f32], at: f64, period: f64) -> f64 {
     let template = &pcm[from as usize..to as usize];
     let likeness = |lag: isize| {
         let other = &pcm[(from + lag) as usize..(to + lag) as usize];
-        let (mut product, mut energy) = (0.0f32, 0.0f32);
-        for (a, b) in template.iter().zip(other) {
-            product += a * b;
-            energy += b * b;
-        }
-        f64::from(product / energy.sqrt().max(f32::MIN_POSITIVE))
+        f64::from(super::likeness(template, other))
     };
     let lags = (expected - reach).max(1)..=expected + reach;
     let best = lags.map(|lag| (lag, likeness(lag))).max_by(|(_, a), (_, b)| a.total_cmp(b));
