@@ -145,6 +145,7 @@ lint-licences: $(VENV)/.native $(TOOLS_DIR)/bin/cargo-deny
 
 bench: $(VENV)/.native $(VENV)/.bench
 	@$(CARGO) bench --quiet
+	@$(BIN)/python benches/audio_side_by_side.py
 	@$(BIN)/python benches/serve.py $(ARGS)
 
 clean:

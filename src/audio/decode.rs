@@ -70,21 +70,19 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Clip, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let deadline = Deadline::after(limits.max_time);
     let clip = match wav::decode(bytes, limits)? {
         Some(clip) => clip,
-        None => container::decode(bytes, limits, deadline)?,
+        None => container::decode(bytes, limits, Deadline::after(limits.max_time))?,
     };
-    let container = || sniff::name(bytes);
     if clip.samples.is_empty() {
-        return Err(DecodeError::Broken { container: container(), reason: "it holds no sound".into() });
-    }
-    if !super::resample::peak(&clip.samples).is_finite() {
-        let place = clip.samples.iter().position(|sample| !sample.is_finite()).unwrap_or_default();
-        let reason = format!("sample {place} is not a finite number");
-        return Err(DecodeError::Broken { container: container(), reason });
+        return Err(DecodeError::Broken { container: sniff::name(bytes), reason: "it holds no sound".into() });
     }
     Ok(clip)
+}
+
+fn not_finite(container: &'static str, samples: &[f32]) -> DecodeError {
+    let place = samples.iter().position(|sample| !sample.is_finite()).unwrap_or_default();
+    DecodeError::Broken { container, reason: format!("sample {place} is not a finite number") }
 }
 
 /// When decoding must have ended.

@@ -22,6 +22,7 @@ use super::{
     opus::{self, Opus},
     sniff,
 };
+use crate::audio::resample::peak;
 
 /// One packet in so many may be undecodable: a file cut from a longer one starts with such packets.
 const PACKETS_FOR_A_BAD_ONE: usize = 10;
@@ -153,6 +154,9 @@ impl<'a> Decoding<'a> {
             let reason = if self.reason.is_empty() { "it holds no sound".into() } else { self.reason };
             return Err(broken(self.container, reason));
         };
+        if !peak(&self.samples).is_finite() {
+            return Err(super::not_finite(self.container, &self.samples));
+        }
         Ok(Clip { samples: self.samples, sample_rate_hz })
     }
 

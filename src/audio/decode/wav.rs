@@ -5,6 +5,7 @@
 //! Microsoft, RIFF specification 1994 and WAVEFORMATEXTENSIBLE; ITU-T G.711.
 
 use super::{Clip, DecodeError, Limits};
+use crate::audio::resample::peak;
 
 const PCM: u16 = 1;
 const FLOAT: u16 = 3;
@@ -13,6 +14,9 @@ const MU_LAW: u16 = 7;
 const EXTENSIBLE: u16 = 0xFFFE;
 
 const MAX_CHANNELS: u16 = 64;
+
+/// So many frames are checked for infinities while they are in the nearest cache.
+const BLOCK_FRAMES: usize = 2048;
 
 struct Layout {
     tag: u16,
@@ -105,14 +109,24 @@ fn mono<const BYTES: usize>(
         return Err(limits.exceeded(layout.sample_rate_hz));
     }
     let scale = 1.0 / channels as f32;
-    Ok(match channels {
-        1 => places.iter().map(|bytes| sample(*bytes)).collect(),
-        2 => places.as_chunks::<2>().0.iter().map(|[left, right]| (sample(*left) + sample(*right)) * scale).collect(),
-        _ => {
-            let frames = places.chunks_exact(channels);
-            frames.map(|frame| frame.iter().map(|bytes| sample(*bytes)).sum::<f32>() * scale).collect()
+    let mut samples = Vec::with_capacity(places.len() / channels);
+    let mut finite = true;
+    for block in places.chunks(BLOCK_FRAMES * channels) {
+        let start = samples.len();
+        match channels {
+            1 => samples.extend(block.iter().map(|bytes| sample(*bytes))),
+            2 => {
+                let frames = block.as_chunks::<2>().0.iter();
+                samples.extend(frames.map(|[left, right]| (sample(*left) + sample(*right)) * scale));
+            }
+            _ => {
+                let frames = block.chunks_exact(channels);
+                samples.extend(frames.map(|frame| frame.iter().map(|bytes| sample(*bytes)).sum::<f32>() * scale));
+            }
         }
-    })
+        finite &= peak(&samples[start..]).is_finite();
+    }
+    if finite { Ok(samples) } else { Err(super::not_finite("WAV", &samples)) }
 }
 
 fn table(law: impl Fn(u8) -> i16) -> [f32; 256] {
