@@ -186,6 +186,21 @@ fn limits_hold_while_decoding() {
     }
 }
 
+#[test]
+fn a_decoder_that_panics_is_an_error() {
+    let mut gave_up = 0;
+    for (_, bytes) in sounds() {
+        for place in 0..bytes.len().min(300) {
+            let mut damaged = bytes.to_vec();
+            damaged[place] = 0x7F;
+            let ended = decode(&damaged, &Limits::default());
+            gave_up += usize::from(ended.is_err_and(|error| error.to_string().contains("gave up")));
+        }
+    }
+    // Sums that overflow, seen where they are checked.
+    assert!(gave_up > 0 || !cfg!(debug_assertions));
+}
+
 /// What strangers send: the corpus with bytes changed, cut out, doubled and put together.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let corpus: Vec<&'static [u8]> = sounds().map(|(_, bytes)| bytes).collect();
