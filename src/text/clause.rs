@@ -14,12 +14,15 @@ use super::{
 };
 
 /// What both sides of a cut should have, in clusters: about three words. Ideographs say more each.
-const SIDE: usize = 12;
+pub(super) const SIDE: usize = 12;
 const WIDE_SIDE: usize = 6;
 /// Clusters looked up in dictionaries for one cut.
 const WORD_WINDOW: usize = 48;
 /// Bytes past the limit that the dictionaries may see, so that the last word is not a torn one.
 const WORD_CONTEXT: usize = 24;
+
+/// Marks that end a clause and need no space after them.
+pub(super) const MARKS: &[char] = &['、', '，', '；', '：', '。', '！', '？', '—', '…', '､', '༎', '।'];
 
 const CONJUNCTIONS: &[&str] = &[
     "and", "or", "but", "because", "which", "while", "when", "where", "who", "that", "if", "though", "although", "und",
@@ -108,7 +111,7 @@ impl<'t> Cuts<'t> {
         let left = &self.text[..cut.at];
         let right = &self.text[cut.at + 1..];
         if self.has_sides(cut, SIDE) {
-            if ends_clause(left, right, self.text) {
+            if ends_clause(left, right, self.text, cut.at + 1) {
                 self.clause = Some(cut);
             } else if cut.chars >= self.limit / 2 && CONJUNCTIONS.contains(&right.split(' ').next().unwrap_or_default())
             {
@@ -122,7 +125,6 @@ impl<'t> Cuts<'t> {
         self.any_space = Some(cut);
     }
 
-    /// Marks that need no space after them.
     fn after_mark(&mut self) {
         let left = &self.text[..self.end.at];
         let stripped = left.trim_end_matches(is_closer);
@@ -166,8 +168,8 @@ impl<'t> Cuts<'t> {
     }
 }
 
-/// Whether the space between `left` and `right` ends a clause.
-fn ends_clause(left: &str, right: &str, text: &str) -> bool {
+/// Whether the space between `left` and `right` ends a clause; `right` begins at `at` of `text`, and `left` begins it.
+pub(super) fn ends_clause(left: &str, right: &str, text: &str, at: usize) -> bool {
     let stripped = left.trim_end_matches(is_closer);
     match stripped.chars().next_back() {
         Some(
@@ -176,7 +178,7 @@ fn ends_clause(left: &str, right: &str, text: &str) -> bool {
         ) => true,
         Some('-') => stripped.ends_with(" -"),
         // Sentences in lower case, which the Unicode rules run together.
-        Some('.') => stripped.ends_with("..") || ends_sentence(text, 0, left.len() + 1),
+        Some('.') => stripped.ends_with("..") || ends_sentence(text, 0, at),
         // Thai, Lao, Khmer and Burmese put spaces between clauses.
         Some('\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}') => right
             .starts_with(|c| matches!(c, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}')),

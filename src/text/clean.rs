@@ -61,7 +61,7 @@ impl Clean<'_> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A letter or digit of a script with spaces between words.
     Letter,
     Other,
@@ -74,7 +74,7 @@ enum Kind {
     Drop,
 }
 
-fn kind(c: char) -> Kind {
+pub(super) fn kind(c: char) -> Kind {
     match c {
         ' ' | '\t' => Kind::Space,
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => Kind::Newline,
@@ -111,7 +111,7 @@ fn kind(c: char) -> Kind {
 }
 
 /// Scripts that put no spaces between words: South-East Asian, Tibetan, Chinese, Japanese, Yi.
-fn is_unspaced(c: char) -> bool {
+pub(super) fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{e00}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{1900}'..='\u{1aaf}' | '\u{1b00}'..='\u{1b7f}'
         | '\u{2e80}'..='\u{a4cf}' | '\u{a980}'..='\u{aadf}' | '\u{f900}'..='\u{faff}' | '\u{ff65}'..='\u{ff9f}'

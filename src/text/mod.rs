@@ -7,6 +7,9 @@ mod abbreviations;
 mod clause;
 mod clean;
 mod cluster;
+mod incremental;
+#[cfg(test)]
+mod incremental_tests;
 mod language;
 mod place;
 mod script;
@@ -24,7 +27,7 @@ use self::{
     sentence::for_each_sentence,
 };
 
-pub use self::{language::language, place::Place, script::foreign_letter};
+pub use self::{incremental::Incremental, language::language, place::Place, script::foreign_letter};
 
 /// A sentence below this, in grapheme clusters, is said together with the next of its line: a call of the engine for
 /// "Hi." costs as much as one for ten words and has no melody.

@@ -32,6 +32,16 @@ impl Place {
         start..kept_to.clamp(start, self.end)
     }
 
+    /// The text turned out to begin `chars` code points earlier.
+    pub(super) fn shift(&mut self, chars: usize) {
+        self.start += chars;
+        self.end += chars;
+        for edit in &mut self.edits {
+            edit.kept_to += chars;
+            edit.resume += chars;
+        }
+    }
+
     fn resume(&self, known: usize, at: usize) -> usize {
         self.edits[..known].last().map_or(self.start.saturating_add(at), |edit| edit.resume + (at - edit.at))
     }

@@ -3,6 +3,7 @@
 //!
 //! An ellipsis ends no sentence, as nothing tells whether it does; clause.rs cuts at it where a cut is needed.
 
+use icu_properties::{CodePointSetData, props::SentenceTerminal};
 use icu_segmenter::{SentenceSegmenter, options::SentenceBreakInvariantOptions};
 
 use super::{
@@ -96,6 +97,11 @@ fn ends_within_token(body: &str, right: &str) -> bool {
     opens && !tail(body).rsplit(char::is_whitespace).next().is_some_and(|token| token.contains(['/', '@', '=']))
 }
 
+/// Marks that may end a sentence.
+pub(super) fn is_terminal(c: char) -> bool {
+    if c.is_ascii() { matches!(c, '.' | '!' | '?') } else { CodePointSetData::new::<SentenceTerminal>().contains(c) }
+}
+
 /// Closing quotes and brackets, and quotes that may close.
 pub(super) fn is_closer(c: char) -> bool {
     match c {
@@ -142,7 +148,7 @@ fn tail(text: &str) -> &str {
 }
 
 /// The word at the end of `text`, with the full stops inside it.
-fn last_word(text: &str) -> &str {
+pub(super) fn last_word(text: &str) -> &str {
     let tail = tail(text);
     let from = tail
         .rfind(|c: char| c.is_whitespace() || is_opener(c))

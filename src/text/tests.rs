@@ -17,7 +17,7 @@ fn texts(text: &str, first_chars: usize, max_chars: usize) -> Vec<String> {
 }
 
 /// What holds for any text.
-fn check(text: &str, pieces: &[Piece], limits: Limits) {
+pub(super) fn check(text: &str, pieces: &[Piece], limits: Limits) {
     let mut last_end = 0;
     for (index, piece) in pieces.iter().enumerate() {
         let Range { start, end } = piece.span;
@@ -38,7 +38,7 @@ fn check(text: &str, pieces: &[Piece], limits: Limits) {
     assert_eq!(said, letters(text), "every letter and digit is said, in order");
 }
 
-fn letters(text: &str) -> String {
+pub(super) fn letters(text: &str) -> String {
     text.chars().filter(|&c| is_speakable(c)).collect()
 }
 
@@ -235,7 +235,7 @@ const PALETTE: &[&str] = &[
     "»",
 ];
 
-fn hostile_text() -> impl Strategy<Value = String> {
+pub(super) fn hostile_text() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::collection::vec(prop::sample::select(PALETTE), 0..120).prop_map(|parts| parts.concat()),
         prop::collection::vec(any::<char>(), 0..80).prop_map(String::from_iter),
@@ -244,7 +244,7 @@ fn hostile_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
     (0..100usize, 0..300usize).prop_map(|(first_chars, max_chars)| Limits { first_chars, max_chars })
 }
 

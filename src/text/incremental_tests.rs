@@ -1,0 +1,173 @@
+//! Segmentation of text in pieces, by example and by property.
+
+use proptest::prelude::*;
+
+use super::{
+    Incremental, Limits, Piece, segment,
+    tests::{check, hostile_text, limits},
+};
+
+const LIMITS: Limits = Limits { first_chars: 80, max_chars: 300 };
+
+/// What is released, and after how many characters.
+fn released(text: &str) -> Vec<(usize, String)> {
+    let mut incremental = Incremental::new(LIMITS);
+    let mut found = Vec::new();
+    for (index, c) in text.chars().enumerate() {
+        let pieces = incremental.push(c.encode_utf8(&mut [0; 4]));
+        found.extend(pieces.into_iter().map(|piece| (index + 1, piece.text)));
+    }
+    found.extend(incremental.flush().into_iter().map(|piece| (usize::MAX, piece.text)));
+    found
+}
+
+/// `|` marks where a segment ends.
+fn segments(marked: &str) {
+    let expected: Vec<&str> = marked.split('|').map(str::trim).collect();
+    let text = marked.replace('|', "");
+    let found = released(&text);
+    assert_eq!(found.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_first_clause_then_sentences() {
+    for marked in [
+        "Well, when the rain had stopped, |we went out into the garden, and it was green. |Then we came in again.",
+        "Sure! Here is what you asked for: |one list of three, no more. |That is all of it. |",
+        "Hello there. |Hi. How are you today? |Yes. |",
+        "No commas in this first sentence. |A second one follows, with a clause. |The third.",
+        "今天天气很好，|我们一起去公园散步吧。|真的很好！你说呢？",
+        "“Stop right there!” he said. |“I will not stop.” |She left the room.",
+    ] {
+        segments(marked.trim_end_matches(" |"));
+    }
+}
+
+#[test]
+fn what_may_go_on_is_not_torn() {
+    for whole in [
+        "It costs 1,000.50 dollars and 3.14 more than last year at v1.2.3 of it",
+        "Dr. Smith met Mrs. Jones vs. Mr. T at St. Mary's",
+        "See https://a.b/c?d=e.f,g and mail user@host.com:8080/x!y today",
+        "He works at example.com and node.js is what he likes",
+        "Am 3. Oktober kam der 2. Zug um 9:30 an",
+        "Really...! maybe...",
+        "We met at 9:30 a.m. on Monday at No. 5 of p. 12",
+    ] {
+        segments(whole);
+    }
+}
+
+#[test]
+fn what_is_released_is_released_soon() {
+    // Two characters after its mark: the space and what follows it.
+    let text = "When the rain had stopped, we went out again. Then we came in.";
+    let found = released(text);
+    assert_eq!(found[0], (text.find("we").unwrap() + 1, "When the rain had stopped,".to_owned()));
+    assert_eq!(found[1], (text.find("Then").unwrap() + 1, "we went out again.".to_owned()));
+    // A line break needs no mark; what follows an abbreviation decides.
+    let text = "A title of some kind\nText";
+    assert_eq!(released(text)[0], (text.find("Text").unwrap() + 1, "A title of some kind".to_owned()));
+    let text = "I like apples, pears, plums, etc. Then I eat them.";
+    assert_eq!(released(text)[0].1, "I like apples,");
+    assert_eq!(released(text)[1], (text.find(" I eat").unwrap() + 1, "pears, plums, etc.".to_owned()));
+}
+
+#[test]
+fn a_long_text_without_marks_is_released_in_bounded_pieces() {
+    let text = "word and another word of the text ".repeat(60);
+    let found = released(&text);
+    assert!(found[0].0 <= 122 && found[0].1.chars().count() <= 120, "{:?}", found[0]);
+    assert!(found.len() > 6 && found.iter().all(|(_, said)| said.chars().count() <= 300));
+    let marks = format!("a{}b.", "\u{301}".repeat(10_000));
+    assert_eq!(released(&marks).len(), 1);
+}
+
+#[test]
+fn hurry_takes_whole_clauses_only() {
+    let mut incremental = Incremental::new(LIMITS);
+    let texts = |pieces: Vec<Piece>| pieces.into_iter().map(|piece| piece.text).collect::<Vec<_>>();
+    let text = "The first sentence, as always it was. And when the second one comes, it ";
+    assert_eq!(texts(incremental.push(text)).len(), 2);
+    assert!(incremental.can_hurry());
+    assert_eq!(texts(incremental.hurry()), ["And when the second one comes,"]);
+    assert!(!incremental.can_hurry() && incremental.hurry().is_empty());
+    assert!(incremental.push("is followed by the last one.").is_empty());
+    assert_eq!(texts(incremental.hurry()), ["it is followed by the last one."]);
+    for open in
+        ["it costs about 3.", "as said by our Dr.", "a long way to go,", "here at http://a.b/c?", "we use example.co."]
+    {
+        incremental.flush();
+        incremental.push(open);
+        assert!(!incremental.can_hurry(), "{open}");
+    }
+    assert_eq!(texts(incremental.flush()), ["we use example.co."]);
+    assert!(incremental.flush().is_empty());
+}
+
+#[test]
+fn prose_is_cut_as_it_is_cut_in_whole() {
+    let text = "The lighthouse stood alone. Nobody had climbed it for years, as far as anyone knew. Hi. Dr. Brown did, \
+                however! He went up at 9:30 a.m. on a Monday; it was cold.\n\nA new paragraph follows here. The end?";
+    let said = |pieces: Vec<Piece>| {
+        pieces.into_iter().map(|piece| (piece.text, piece.span, piece.place.span())).collect::<Vec<_>>()
+    };
+    assert_eq!(said(in_chunks(text, &[7], LIMITS)), said(segment(text, LIMITS)));
+}
+
+/// The text in pieces of so many characters, again and again.
+fn in_chunks(text: &str, sizes: &[usize], limits: Limits) -> Vec<Piece> {
+    let mut incremental = Incremental::new(limits);
+    let (mut pieces, mut chars) = (Vec::new(), text.chars().peekable());
+    let mut sizes = sizes.iter().cycle();
+    while chars.peek().is_some() {
+        let size = sizes.next().copied().unwrap_or(1).max(1);
+        let chunk: String = chars.by_ref().take(size).collect();
+        pieces.extend(incremental.push(&chunk));
+    }
+    pieces.extend(incremental.flush());
+    pieces
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_chunks_give_the_same_segments(
+        text in hostile_text(),
+        limits in limits(),
+        sizes in prop::collection::vec(1usize..40, 1..6),
+    ) {
+        let whole = in_chunks(&text, &[usize::MAX], limits);
+        check(&text, &whole, limits);
+        for piece in &whole {
+            let chars: String = text.chars().skip(piece.place.span().start).take(piece.place.span().len()).collect();
+            prop_assert_eq!(&chars, &text[piece.span.clone()]);
+        }
+        prop_assert_eq!(&in_chunks(&text, &[1], limits), &whole);
+        prop_assert_eq!(&in_chunks(&text, &sizes, limits), &whole);
+    }
+
+    #[test]
+    fn nothing_is_lost_or_said_twice_whatever_hurries(
+        text in hostile_text(),
+        limits in limits(),
+        acts in prop::collection::vec(0usize..12, 1..20),
+    ) {
+        let mut incremental = Incremental::new(limits);
+        let mut pieces = Vec::new();
+        let mut acts = acts.iter().cycle();
+        for c in text.chars() {
+            pieces.extend(incremental.push(c.encode_utf8(&mut [0; 4])));
+            match acts.next() {
+                Some(0) => pieces.extend(incremental.flush()),
+                Some(1) => pieces.extend(incremental.hurry()),
+                _ => {}
+            }
+        }
+        pieces.extend(incremental.flush());
+        let said: String = pieces.iter().map(|piece| super::tests::letters(&piece.text)).collect();
+        prop_assert_eq!(said, super::tests::letters(&text));
+        prop_assert!(pieces.is_sorted_by(|one, next| one.span.end <= next.span.start));
+    }
+}
