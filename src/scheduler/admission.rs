@@ -108,6 +108,21 @@ impl Books {
         self.density = (self.density * FADE).max(bill.density);
     }
 
+    /// Whether a request that was accepted may grow by so much. One alone always may, as it may always come.
+    pub(super) fn fits_more(&self, bill: &Bill) -> bool {
+        self.requests <= 1 || self.speech_us.saturating_add(bill.speech_us) <= self.max_speech_us
+    }
+
+    /// An accepted request whose last segment was `last` has grown.
+    pub(super) fn grow(&mut self, prices: &Prices, last: Option<Work>, bill: &Bill) {
+        self.speech_us = self.speech_us.saturating_add(bill.speech_us);
+        self.cost_us = self.cost_us.saturating_add(bill.cost_us);
+        let last_us = last.map_or(0, |work| prices.cost_us(work));
+        self.last_us = self.last_us.saturating_sub(last_us).saturating_add(bill.last_us);
+        self.longest_us = self.longest_us.max(bill.longest_us as f64);
+        self.density = self.density.max(bill.density);
+    }
+
     /// One segment is done.
     pub(super) fn made(&mut self, prices: &Prices, work: Work) {
         self.speech_us = self.speech_us.saturating_sub(prices.audio_us(work));

@@ -248,6 +248,42 @@ impl Scheduler {
         Ok(id)
     }
 
+    /// More segments may come (`extend`): the request stays until it is closed.
+    pub fn open(&mut self, request: RequestId) {
+        if let Some(state) = self.requests.get_mut(&request) {
+            state.set_open(true);
+        }
+    }
+
+    /// Adds segments to an open request. Unknown and closed ones are passed over.
+    ///
+    /// # Errors
+    /// `Full` when they do not fit; one that has the queue for itself may always grow.
+    pub fn extend(&mut self, now: Duration, request: RequestId, segments: &[Work]) -> Result<(), Full> {
+        self.tick(now);
+        let Some(state) = self.requests.get_mut(&request).filter(|_| !segments.is_empty()) else { return Ok(()) };
+        let bill = Bill::new(&self.prices, segments.iter().copied());
+        if !self.books.fits_more(&bill) {
+            let slowness = self.pace.slowness_shared();
+            return Err(Full { retry_after: self.books.retry_after(&self.prices, &bill, slowness) });
+        }
+        let last = state.segments().last().copied();
+        if state.extend(self.now_us, segments).is_some() {
+            self.books.grow(&self.prices, last, &bill);
+            self.requeue(request);
+        }
+        Ok(())
+    }
+
+    /// No more segments will come.
+    pub fn close(&mut self, request: RequestId) {
+        let Some(state) = self.requests.get_mut(&request) else { return };
+        state.set_open(false);
+        if state.is_over() {
+            self.forget(request);
+        }
+    }
+
     /// Nobody listens any more: queued segments go now, held slots with the next plan. Unknown ids are passed over.
     pub fn cancel(&mut self, request: RequestId) {
         self.forget(request);

@@ -17,6 +17,9 @@ enum Act {
     Hold(usize, bool),
     Deliver(usize),
     Promote(usize, Class),
+    Open(usize),
+    Extend(usize, Vec<usize>),
+    Close(usize),
     Idle(u64),
     Step,
 }
@@ -47,6 +50,10 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(pick, held)| Act::Hold(pick, held)),
         3 => any::<usize>().prop_map(Act::Deliver),
         1 => (any::<usize>(), class()).prop_map(|(pick, class)| Act::Promote(pick, class)),
+        2 => any::<usize>().prop_map(Act::Open),
+        2 => (any::<usize>(), prop::collection::vec(1usize..120, 0..4))
+            .prop_map(|(pick, chars)| Act::Extend(pick, chars)),
+        1 => any::<usize>().prop_map(Act::Close),
         1 => (0u64..5_000).prop_map(Act::Idle),
         8 => Just(Act::Step),
     ]
@@ -82,6 +89,14 @@ fn perform(simulation: &mut Simulation, act: Act) {
         Act::Hold(index, held) => pick(index).into_iter().for_each(|id| simulation.hold(id, held)),
         Act::Deliver(index) => pick(index).into_iter().for_each(|id| simulation.deliver(id)),
         Act::Promote(index, class) => pick(index).into_iter().for_each(|id| simulation.promote(id, class)),
+        Act::Open(index) => pick(index).into_iter().for_each(|id| simulation.open(id)),
+        Act::Extend(index, chars) => {
+            let segments: Vec<Work> = chars.into_iter().map(|chars| Work { chars, speed: 1.0 }).collect();
+            if let Some(Err(full)) = pick(index).map(|id| simulation.extend(id, &segments)) {
+                assert!(full.retry_after > Duration::ZERO && full.retry_after < Duration::from_secs(3_600));
+            }
+        }
+        Act::Close(index) => pick(index).into_iter().for_each(|id| simulation.close(id)),
         Act::Idle(idle_ms) => simulation.now += Duration::from_millis(idle_ms),
         Act::Step => {
             simulation.step();

@@ -36,6 +36,8 @@ pub(super) struct State {
     /// Goes on with a stream that another engine started: its first segment is not a first sound.
     continues: bool,
     segments: Vec<Work>,
+    /// More segments may come.
+    open: bool,
     /// To be admitted next.
     next: usize,
     /// The first that is not done.
@@ -59,6 +61,7 @@ impl State {
             streamed: request.streamed,
             continues: dry_us.is_some(),
             segments: request.segments,
+            open: false,
             next: 0,
             frontier: 0,
             ahead: VecDeque::new(),
@@ -86,7 +89,24 @@ impl State {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.frontier == self.segments.len()
+        self.frontier == self.segments.len() && !self.open
+    }
+
+    pub(super) fn set_open(&mut self, open: bool) {
+        self.open = open;
+    }
+
+    /// None: it is closed.
+    pub(super) fn extend(&mut self, now_us: u64, segments: &[Work]) -> Option<()> {
+        if !self.open {
+            return None;
+        }
+        // Nobody kept a listener waiting that had heard all there was: its time begins now.
+        if self.frontier == self.segments.len() {
+            self.dry_us = self.dry_us.map(|dry_us| dry_us.max(now_us));
+        }
+        self.segments.extend_from_slice(segments);
+        Some(())
     }
 
     pub(super) fn work(&self, segment: usize) -> Option<Work> {
@@ -216,6 +236,29 @@ mod tests {
         state.admit(1);
         state.admit(1);
         assert!(state.candidate(2).is_none());
+    }
+
+    #[test]
+    fn an_open_request_waits_for_more_and_is_not_blamed_for_what_did_not_come() {
+        let mut state = stream(1);
+        state.set_open(true);
+        state.admit(SECOND);
+        state.made(SECOND, 0, SECOND);
+        state.finish(SECOND, 0);
+        assert!(!state.is_over() && state.candidate(3).is_none());
+        let more = [Work { chars: 10, speed: 1.0 }; 2];
+        assert!(state.extend(9 * SECOND, &more[..1]).is_some());
+        assert_eq!(state.dry_us(1), Some(9 * SECOND));
+        assert!(state.extend(11 * SECOND, &more[..1]).is_some());
+        assert_eq!(state.dry_us(1), Some(9 * SECOND), "what is late stays late");
+        assert!(!state.is_first(1) && state.candidate(3).is_some());
+        state.set_open(false);
+        assert!(state.extend(12 * SECOND, &more).is_none());
+        (1..3).for_each(|segment| {
+            state.admit(SECOND);
+            state.finish(12 * SECOND, segment);
+        });
+        assert!(state.is_over());
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub(super) struct Known {
     pub(super) next: usize,
     pub(super) delivered: usize,
     pub(super) held: bool,
+    open: bool,
     made_ms: Vec<Option<f64>>,
     contiguous: usize,
     dry: Option<Duration>,
@@ -119,11 +120,46 @@ impl Simulation {
         let (submitted, made_ms) = (self.now, vec![None; segments]);
         if segments > 0 {
             let dry = request.dry_at.filter(|_| request.streamed);
-            let known = Known { request, submitted, next, delivered, held: false, made_ms, contiguous, dry };
+            let known = Known { request, submitted, next, delivered, held: false, open: false, made_ms, contiguous, dry };
             assert!(self.known.insert(id, known).is_none(), "{id:?} was used twice");
         }
         self.check_bounds();
         Ok(id)
+    }
+
+    pub(super) fn open(&mut self, id: RequestId) {
+        self.scheduler.open(id);
+        self.known.get_mut(&id).unwrap().open = true;
+    }
+
+    pub(super) fn extend(&mut self, id: RequestId, segments: &[Work]) -> Result<(), Full> {
+        self.scheduler.extend(self.now, id, segments)?;
+        let known = self.known.get_mut(&id).unwrap();
+        if known.open {
+            known.request.segments.extend_from_slice(segments);
+            known.made_ms.resize(known.request.segments.len(), None);
+        }
+        self.check_bounds();
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, id: RequestId) {
+        self.scheduler.close(id);
+        self.known.get_mut(&id).unwrap().open = false;
+        self.finish(id);
+        self.check_bounds();
+    }
+
+    /// Takes it out if it is over.
+    fn finish(&mut self, id: RequestId) -> bool {
+        let known = &self.known[&id];
+        let over = known.contiguous == known.made_ms.len() && !known.open;
+        if over {
+            let (owner, submitted) = (known.request.owner, known.submitted);
+            self.finished.insert(id, Over { owner, submitted, finished: self.now });
+            self.known.remove(&id);
+        }
+        over
     }
 
     pub(super) fn cancel(&mut self, id: RequestId) {
@@ -180,7 +216,10 @@ impl Simulation {
     /// Lets everything go on and finish, within the steps that it takes.
     pub(super) fn drain(&mut self) {
         let ids: Vec<RequestId> = self.known.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.hold(id, false));
+        for id in ids {
+            self.hold(id, false);
+            self.close(id);
+        }
         self.eager = true;
         let bound = self.steps_left() + 1;
         for _ in 0..=bound {
@@ -336,11 +375,7 @@ impl Simulation {
             }
             known.contiguous += 1;
         }
-        if known.contiguous == known.made_ms.len() {
-            let (owner, submitted) = (known.request.owner, known.submitted);
-            self.finished.insert(held.request, Over { owner, submitted, finished: self.now });
-            self.known.remove(&held.request);
-        } else if self.eager {
+        if !self.finish(held.request) && self.eager {
             self.deliver(held.request);
         }
     }

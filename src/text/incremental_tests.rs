@@ -37,7 +37,7 @@ fn the_first_clause_then_sentences() {
         "Hello there. |Hi. How are you today? |Yes. |",
         "No commas in this first sentence. |A second one follows, with a clause. |The third.",
         "今天天气很好，|我们一起去公园散步吧。|真的很好！你说呢？",
-        "“Stop right there!” he said. |“I will not stop.” |She left the room.",
+        "“Stop it!” he said. |“I will not stop.” |She left the room.",
     ] {
         segments(marked.trim_end_matches(" |"));
     }
