@@ -120,7 +120,8 @@ impl Simulation {
         let (submitted, made_ms) = (self.now, vec![None; segments]);
         if segments > 0 {
             let dry = request.dry_at.filter(|_| request.streamed);
-            let known = Known { request, submitted, next, delivered, held: false, open: false, made_ms, contiguous, dry };
+            let known =
+                Known { request, submitted, next, delivered, held: false, open: false, made_ms, contiguous, dry };
             assert!(self.known.insert(id, known).is_none(), "{id:?} was used twice");
         }
         self.check_bounds();

@@ -3,6 +3,8 @@
 //! There is no thread here. Whoever changes something (a request, a listener, the end of a step on the host's thread)
 //! asks for the next plan and sends it; sending never blocks. Job locks are never taken while `core` is held.
 
+mod growing;
+
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
@@ -42,6 +44,8 @@ pub(super) struct Task {
     /// Which of the job's segments, ascending; the scheduler's request lists the same ones.
     pub segments: Vec<usize>,
     pub conditioning: ConditioningId,
+    /// Further segments may come (`Link::extend`), until `Link::finish`.
+    pub open: bool,
 }
 
 /// How urgent a task is, and for whom.
@@ -176,7 +180,7 @@ impl Link {
                 return Err(Error::ShuttingDown);
             };
             let now = self.now();
-            let segments = task.segments.iter().map(|index| task.job.script.lines[*index].work()).collect();
+            let segments = task.segments.iter().map(|index| task.job.line(*index).work()).collect();
             let request = scheduler::Request {
                 class: order.class,
                 owner: order.owner,
@@ -186,6 +190,9 @@ impl Link {
                 segments,
             };
             let id = scheduler.submit(now, request).map_err(|full| Error::Busy { retry_after: full.retry_after })?;
+            if task.open {
+                scheduler.open(id);
+            }
             let left = task.segments.len();
             core.tasks.insert(id, (task, left));
             id
@@ -277,7 +284,7 @@ impl Link {
                 self.host().send(Command::Admit {
                     slot: admission.slot,
                     ticket: admission.ticket,
-                    segment: Arc::clone(&task.job.script.lines[index].segment),
+                    segment: Arc::clone(&task.job.line(index).segment),
                     conditioning: task.conditioning,
                 });
             }
@@ -302,7 +309,7 @@ impl Link {
         let job = Arc::clone(&task.job);
         if done {
             *left -= 1;
-            if *left == 0 {
+            if *left == 0 && !task.open {
                 core.tasks.remove(&request);
             }
             core.tickets.remove(&ticket);
@@ -338,7 +345,7 @@ impl Link {
             self.gauges.spoken.increment(1);
         }
         if let Pushed::NoSpeech(reason) = pushed {
-            tracing::error!(engine = self.name, %reason, text = job.script.lines[segment].segment.text, "no speech");
+            tracing::error!(engine = self.name, %reason, text = job.line(segment).segment.text, "no speech");
             self.unsaid(job, segment, self.failed(reason));
         }
     }

@@ -3,12 +3,14 @@
 //! Engine threads push, listeners' tasks poll; both hold the lock for microseconds and neither waits for the other.
 //! Segments may finish out of order and leave in order. Each listener has its own cursor into the shared chunks.
 
+mod growing;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{
@@ -25,7 +27,7 @@ use crate::{
     text::Place,
 };
 
-/// What a job says, fixed when it starts.
+/// How a job speaks, fixed when it starts.
 pub(super) struct Script {
     /// None: shared with nobody and not kept.
     pub key: Option<Key>,
@@ -36,10 +38,9 @@ pub(super) struct Script {
     /// The request did not name its engine.
     pub may_fall_back: bool,
     pub order: Order,
-    pub lines: Vec<Line>,
 }
 
-/// One segment of a script.
+/// One segment of what a job says.
 pub(super) struct Line {
     pub segment: Arc<Segment>,
     pub place: Place,
@@ -61,6 +62,8 @@ struct Part {
     request: RequestId,
     /// Which of the job's, ascending.
     segments: Vec<usize>,
+    /// May get more of them.
+    open: bool,
 }
 
 /// Bounds on what is made ahead of its listeners.
@@ -74,6 +77,8 @@ pub(super) struct Ahead {
 
 pub(super) struct Job {
     pub script: Script,
+    /// Only ever grows. No other lock is taken while it is held.
+    lines: RwLock<Vec<Arc<Line>>>,
     ahead: Ahead,
     state: Mutex<State>,
     changed: watch::Sender<()>,
@@ -101,6 +106,8 @@ struct State {
     transcripts: HashMap<usize, Transcript>,
     /// Of every segment that is complete and in order.
     captions: Vec<Arc<Caption>>,
+    /// Further segments may come.
+    open: bool,
     end: Option<Result<(), Error>>,
     listeners: HashMap<u64, Cursor>,
     next_listener: u64,
@@ -133,10 +140,12 @@ pub(super) enum Pushed {
 }
 
 impl Job {
-    pub fn new(script: Script, ahead: Ahead, shelf: Arc<Shelf>) -> Arc<Self> {
-        let segments = script.lines.len();
+    /// `open`: more lines may follow, until `close`.
+    pub fn new(script: Script, lines: Vec<Line>, open: bool, ahead: Ahead, shelf: Arc<Shelf>) -> Arc<Self> {
+        let segments = lines.len();
         Arc::new(Self {
             script,
+            lines: RwLock::new(lines.into_iter().map(Arc::new).collect()),
             ahead,
             state: Mutex::new(State {
                 chunks: VecDeque::new(),
@@ -150,6 +159,7 @@ impl Job {
                 heard: vec![Heard::default(); segments],
                 transcripts: HashMap::new(),
                 captions: Vec::with_capacity(segments),
+                open,
                 end: None,
                 listeners: HashMap::new(),
                 next_listener: 0,
@@ -162,9 +172,18 @@ impl Job {
         })
     }
 
+    pub fn line(&self, index: usize) -> Arc<Line> {
+        Arc::clone(&self.lines.read()[index])
+    }
+
+    /// Segments, as far as they are known.
+    pub fn segments(&self) -> usize {
+        self.lines.read().len()
+    }
+
     /// Tells which engine was asked for which segments. If the job has ended meanwhile, they are cancelled at once.
-    pub fn add_part(&self, link: Arc<Link>, request: RequestId, segments: Vec<usize>) {
-        self.parts.lock().push(Part { link, request, segments });
+    pub fn add_part(&self, link: Arc<Link>, request: RequestId, segments: Vec<usize>, open: bool) {
+        self.parts.lock().push(Part { link, request, segments, open });
         let ended = self.state.lock().end.is_some();
         if ended {
             self.cancel_parts();
@@ -180,7 +199,7 @@ impl Job {
             return Pushed::Taken;
         }
         state.heard[index].add(&pcm);
-        let line = &self.script.lines[index];
+        let line = self.line(index);
         if last
             && let Some(reason) =
                 state.heard[index].fault(line.speakable, line.segment.speed, self.script.sample_rate_hz)
@@ -190,7 +209,7 @@ impl Job {
         if index == state.segment_ends.len() {
             state.append(pcm);
             if last {
-                state.complete(&self.script);
+                state.complete(&self.script, &self.lines.read());
             }
         } else {
             if !pcm.is_empty() {
@@ -200,7 +219,7 @@ impl Job {
                 state.early_complete.insert(index);
             }
         }
-        let complete = state.segment_ends.len() == self.script.lines.len();
+        let complete = state.segment_ends.len() == self.segments() && !state.open;
         if complete {
             state.end = Some(Ok(()));
         }
@@ -372,11 +391,11 @@ impl State {
     }
 
     /// The segment whose turn it is has all its sound; those that were early may follow.
-    fn complete(&mut self, script: &Script) {
+    fn complete(&mut self, script: &Script, lines: &[Arc<Line>]) {
         loop {
             let index = self.segment_ends.len();
             self.segment_ends.push(self.let_go + self.chunks.len());
-            let line = &script.lines[index];
+            let line = &lines[index];
             let transcript = self.transcripts.remove(&index).unwrap_or_default();
             let samples = self.complete_samples..self.samples;
             let (text, rate) = (&line.segment.text, script.sample_rate_hz);

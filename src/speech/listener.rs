@@ -20,7 +20,7 @@ pub struct Speaking {
     pub seed: u64,
     /// Nothing had to be spoken.
     pub cached: bool,
-    /// Segments in all.
+    /// Segments in all; of speech whose text still comes, those that there were at its beginning.
     pub segments: usize,
     source: Source,
 }
@@ -69,7 +69,7 @@ impl Speaking {
             voice: script.voice.clone(),
             seed: script.seed,
             cached: false,
-            segments: script.lines.len(),
+            segments: job.segments(),
             source: Source::Live(Ear { job: Arc::clone(job), id, changed, shelf: Arc::clone(shelf) }),
         })
     }

@@ -3,6 +3,9 @@
 mod cache;
 mod caption;
 mod conditioning;
+mod dictation;
+#[cfg(test)]
+mod dictation_tests;
 mod dispatch;
 mod gauges;
 mod job;
@@ -20,6 +23,7 @@ mod verify;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use caption::{Caption, CaptionWord, Said};
+pub use dictation::Dictation;
 pub use listener::Speaking;
 pub use service::Speech;
 

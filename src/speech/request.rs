@@ -80,25 +80,7 @@ fn identity(config: &Config, request: &SpeechRequest, voice: &Voice, route: &[St
     hasher.finalize()
 }
 
-pub(super) fn script(
-    request: &SpeechRequest,
-    resolved: &Resolved,
-    voice: &Voice,
-    first: &Stop,
-    pieces: impl Iterator<Item = (Piece, Option<String>)>,
-) -> Script {
-    let line = |(index, (piece, language)): (usize, (Piece, Option<String>))| Line {
-        place: piece.place,
-        chars: piece.chars,
-        speakable: piece.speakable,
-        segment: Arc::new(Segment {
-            text: piece.text,
-            language,
-            seed: seed::mix(resolved.seed, index),
-            speed: resolved.speed,
-            params: Arc::clone(&resolved.params),
-        }),
-    };
+pub(super) fn script(request: &SpeechRequest, resolved: &Resolved, voice: &Voice, first: &Stop) -> Script {
     Script {
         key: resolved.key,
         sample_rate_hz: first.info.sample_rate_hz,
@@ -107,6 +89,26 @@ pub(super) fn script(
         seed: resolved.seed,
         may_fall_back: request.engine.is_none(),
         order: Order { class: request.class, owner: request.owner, streamed: request.streamed, continues: false },
-        lines: pieces.enumerate().map(line).collect(),
     }
+}
+
+/// The lines for `pieces`, each with its language, of which the first is the `from`-th segment of the speech.
+pub(super) fn lines(
+    resolved: &Resolved,
+    pieces: impl Iterator<Item = (Piece, Option<String>)>,
+    from: usize,
+) -> Vec<Line> {
+    let line = |(index, (piece, language)): (usize, (Piece, Option<String>))| Line {
+        place: piece.place,
+        chars: piece.chars,
+        speakable: piece.speakable,
+        segment: Arc::new(Segment {
+            text: piece.text,
+            language,
+            seed: seed::mix(resolved.seed, from + index),
+            speed: resolved.speed,
+            params: Arc::clone(&resolved.params),
+        }),
+    };
+    pieces.enumerate().map(line).collect()
 }

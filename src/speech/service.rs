@@ -14,8 +14,8 @@ use super::{
     EngineState, EngineStatus, Speaking, SpeechRequest,
     cache::Key,
     dispatch::{Bounds, Link, Order, Task, Unsaid},
-    job::{Ahead, Job, Script},
-    request::{resolve, script},
+    job::{Ahead, Job, Line, Script},
+    request::{lines, resolve, script},
     route::{self, Stop},
     shelf::Shelf,
 };
@@ -32,10 +32,10 @@ use crate::{
 const TICK: Duration = Duration::from_millis(250);
 
 pub struct Speech {
-    config: Arc<Config>,
-    voices: Library,
+    pub(super) config: Arc<Config>,
+    pub(super) voices: Library,
     /// In the order of the route.
-    links: Vec<Arc<Link>>,
+    pub(super) links: Vec<Arc<Link>>,
     shelf: Arc<Shelf>,
     closing: AtomicBool,
     fatal: watch::Sender<Option<String>>,
@@ -87,20 +87,14 @@ impl Speech {
     /// # Errors
     /// Everything that can be known before the first sound.
     pub async fn speak(&self, request: SpeechRequest) -> Result<Speaking, Error> {
-        if self.closing.load(Ordering::Acquire) {
-            return Err(Error::ShuttingDown);
-        }
+        self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?;
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
             return Ok(speaking);
         }
-        let limits = text::Limits {
-            first_chars: self.config.text.first_segment_chars.min(route[0].info.max_segment_chars),
-            max_chars: route[0].info.max_segment_chars,
-        };
-        let pieces = text::segment_by_script(&request.text, limits, &route[0].info.scripts);
+        let pieces = text::segment_by_script(&request.text, self.limits(&route[0]), &route[0].info.scripts);
         if pieces.is_empty() {
             let message = "there is nothing to say: the text has no letters and no digits";
             return Err(Error::invalid("nothing_to_say", Some("input"), message));
@@ -110,8 +104,19 @@ impl Speech {
         for (stop, _) in &shares {
             conditionings.push(route[*stop].link.conditioning(&voice).await?);
         }
-        let script = script(&request, &resolved, &voice, &route[shares[0].0], pieces.into_iter().zip(languages));
-        self.begin(script, &route, shares, conditionings)
+        let script = script(&request, &resolved, &voice, &route[shares[0].0]);
+        self.begin(script, lines(&resolved, pieces.into_iter().zip(languages), 0), &route, shares, conditionings)
+    }
+
+    /// # Errors
+    /// `ShuttingDown`.
+    pub(super) fn check_open(&self) -> Result<(), Error> {
+        if self.closing.load(Ordering::Acquire) { Err(Error::ShuttingDown) } else { Ok(()) }
+    }
+
+    pub(super) fn limits(&self, first: &Stop) -> text::Limits {
+        let max_chars = first.info.max_segment_chars;
+        text::Limits { first_chars: self.config.text.first_segment_chars.min(max_chars), max_chars }
     }
 
     /// From the cache, or together with those who listen to the same already.
@@ -130,14 +135,11 @@ impl Speech {
     fn begin(
         &self,
         script: Script,
+        lines: Vec<Line>,
         route: &[Stop],
         shares: Vec<(usize, Vec<usize>)>,
         conditionings: Vec<ConditioningId>,
     ) -> Result<Speaking, Error> {
-        let ahead = Ahead {
-            max_unread_samples: (self.config.speech.max_unread_s * f64::from(script.sample_rate_hz)) as u64,
-            max_kept_samples: self.shelf.cache.max_entry_samples(),
-        };
         let (key, order) = (script.key, script.order);
         // Held until the job can be joined, so that the same request is started once.
         let mut flights = self.shelf.flights.lock();
@@ -148,24 +150,31 @@ impl Speech {
             job.promote(order.class);
             return Ok(speaking);
         }
-        let job = Job::new(script, ahead, Arc::clone(&self.shelf));
+        let (job, speaking) = self.start_job(script, lines, false)?;
         if let Some(key) = key {
             flights.insert(key, Arc::clone(&job));
         }
-        let speaking = Speaking::join(&job, &self.shelf).ok_or(Error::ShuttingDown)?;
         drop(flights);
         for ((stop, segments), conditioning) in shares.into_iter().zip(conditionings) {
-            let link = &route[stop].link;
-            let task = Task { job: Arc::clone(&job), segments: segments.clone(), conditioning };
-            match link.submit(task, order) {
-                Ok(id) => job.add_part(Arc::clone(link), id, segments),
-                Err(error) => {
-                    job.fail(error.clone());
-                    return Err(error);
-                }
-            }
+            ask(&job, &route[stop].link, segments, conditioning, false)?;
         }
         Ok(speaking)
+    }
+
+    /// A job with its first listener. `open`: its script may grow.
+    pub(super) fn start_job(
+        &self,
+        script: Script,
+        lines: Vec<Line>,
+        open: bool,
+    ) -> Result<(Arc<Job>, Speaking), Error> {
+        let ahead = Ahead {
+            max_unread_samples: (self.config.speech.max_unread_s * f64::from(script.sample_rate_hz)) as u64,
+            max_kept_samples: self.shelf.cache.max_entry_samples(),
+        };
+        let job = Job::new(script, lines, open, ahead, Arc::clone(&self.shelf));
+        let speaking = Speaking::join(&job, &self.shelf).ok_or(Error::ShuttingDown)?;
+        Ok((job, speaking))
     }
 
     /// Gives what one engine could not say to the next one of the route that can.
@@ -181,7 +190,7 @@ impl Speech {
     }
 
     async fn say_elsewhere(&self, unsaid: &Unsaid) -> Result<(), Error> {
-        let line = &unsaid.job.script.lines[unsaid.segment];
+        let line = unsaid.job.line(unsaid.segment);
         let language = line.segment.language.as_deref();
         let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
         for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
@@ -193,10 +202,10 @@ impl Speech {
             let Ok(conditioning) = link.conditioning(&voice).await else { continue };
             tracing::info!(from = unsaid.engine, to = link.name, "segment goes to the next engine");
             let segments = vec![unsaid.segment];
-            let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), conditioning };
+            let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), conditioning, open: false };
             let order = Order { continues: true, ..unsaid.job.script.order };
             let id = link.submit(task, order)?;
-            unsaid.job.add_part(Arc::clone(link), id, segments);
+            unsaid.job.add_part(Arc::clone(link), id, segments, false);
             return Ok(());
         }
         Err(unsaid.error.clone())
@@ -259,12 +268,40 @@ impl Speech {
     }
 }
 
+/// Has an engine say some of a job's segments. If it does not take them, the job has failed.
+///
+/// # Errors
+/// What `Link::submit` says.
+pub(super) fn ask(
+    job: &Arc<Job>,
+    link: &Arc<Link>,
+    segments: Vec<usize>,
+    conditioning: ConditioningId,
+    open: bool,
+) -> Result<(), Error> {
+    let task = Task { job: Arc::clone(job), segments: segments.clone(), conditioning, open };
+    // Not the first of its job: its listeners have heard what comes before and wait now.
+    let order = Order { continues: open && segments.first() != Some(&0), ..job.script.order };
+    match link.submit(task, order) {
+        Ok(id) => job.add_part(Arc::clone(link), id, segments, open),
+        Err(error) => {
+            job.fail(error.clone());
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// A stop of the route, and the segments that it says, ascending.
-type Share = (usize, Vec<usize>);
+pub(super) type Share = (usize, Vec<usize>);
 
 /// Which stop says which segments, the one of the first segment first, and the language of each segment: the one that
 /// was asked for, else the one that its text seems to be in, if some stop speaks that.
-fn shares(route: &[Stop], pieces: &[Piece], asked: Option<&str>) -> Result<(Vec<Share>, Vec<Option<String>>), Error> {
+pub(super) fn shares(
+    route: &[Stop],
+    pieces: &[Piece],
+    asked: Option<&str>,
+) -> Result<(Vec<Share>, Vec<Option<String>>), Error> {
     let mut shares: Vec<Share> = Vec::new();
     let mut languages = Vec::with_capacity(pieces.len());
     for (index, piece) in pieces.iter().enumerate() {

@@ -11,9 +11,10 @@ use crate::{
     voices::Library,
 };
 
-const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
+pub(super) const THREE: &str =
+    "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
 
-fn request(text: &str) -> SpeechRequest {
+pub(super) fn request(text: &str) -> SpeechRequest {
     SpeechRequest {
         text: text.to_owned(),
         voice: None,
@@ -29,13 +30,13 @@ fn request(text: &str) -> SpeechRequest {
     }
 }
 
-fn fake(change: impl FnOnce(&mut FakeOptions)) -> FakeOptions {
+pub(super) fn fake(change: impl FnOnce(&mut FakeOptions)) -> FakeOptions {
     let mut options = FakeOptions::default();
     change(&mut options);
     options
 }
 
-async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+pub(super) async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
     let (voices, problems) =
         Library::load(std::path::Path::new("/nonexistent"), &config.voices.default, &config.voices.aliases);
     assert!(problems.is_empty(), "{problems:?}");
@@ -45,11 +46,11 @@ async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
     speech
 }
 
-async fn simple(change: impl FnOnce(&mut FakeOptions)) -> Arc<Speech> {
+pub(super) async fn simple(change: impl FnOnce(&mut FakeOptions)) -> Arc<Speech> {
     service(Config::default(), vec![fake(change)]).await
 }
 
-async fn all(mut speaking: Speaking) -> Result<Vec<f32>, Error> {
+pub(super) async fn all(mut speaking: Speaking) -> Result<Vec<f32>, Error> {
     let mut samples = Vec::new();
     while let Some(chunk) = speaking.next_sound().await? {
         samples.extend_from_slice(&chunk);
@@ -57,7 +58,7 @@ async fn all(mut speaking: Speaking) -> Result<Vec<f32>, Error> {
     Ok(samples)
 }
 
-async fn say(speech: &Speech, request: SpeechRequest) -> Result<Vec<f32>, Error> {
+pub(super) async fn say(speech: &Speech, request: SpeechRequest) -> Result<Vec<f32>, Error> {
     all(speech.speak(request).await?).await
 }
 
@@ -78,7 +79,7 @@ async fn a_text_is_spoken_in_order_and_the_same_each_time() {
     assert_eq!(past_the_cache, whole);
 }
 
-async fn captions(mut speaking: Speaking) -> Vec<(Arc<Caption>, usize)> {
+pub(super) async fn captions(mut speaking: Speaking) -> Vec<(Arc<Caption>, usize)> {
     let (mut captions, mut samples) = (Vec::new(), 0);
     while let Some(said) = speaking.next().await.unwrap() {
         match said {

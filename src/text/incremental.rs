@@ -13,7 +13,7 @@ use super::{
     clause::{MARKS, SIDE, ends_clause},
     clean::{Kind, is_unspaced, kind},
     cluster::is_speakable,
-    segment,
+    segment, segment_by_script,
     sentence::{ends_sentence, is_closer, is_terminal, last_word},
 };
 
@@ -24,6 +24,8 @@ const REACH: usize = 48;
 #[derive(Debug)]
 pub struct Incremental {
     limits: Limits,
+    /// Scripts that are not parted from one another: see `segment_by_script`.
+    home: Vec<String>,
     /// What is not released, as it came.
     pending: String,
     /// Where `pending` begins in the whole text, in bytes and in code points.
@@ -102,8 +104,15 @@ enum Boundary {
 impl Incremental {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::by_script(limits, Vec::new())
+    }
+
+    /// As `new`, with pieces as `segment_by_script` makes them.
+    #[must_use]
+    pub fn by_script(limits: Limits, home: Vec<String>) -> Self {
         Self {
             limits,
+            home,
             pending: String::new(),
             base_bytes: 0,
             base_chars: 0,
@@ -127,10 +136,11 @@ impl Incremental {
         pieces
     }
 
-    /// What can be said of the rest without tearing a clause; nothing if there is no whole one.
-    pub fn hurry(&mut self) -> Vec<Piece> {
+    /// What can be said of the rest without tearing a clause; nothing if there is no whole one. `stalled`: no text has
+    /// come for a while, so that a mark at its very end most likely ends a clause.
+    pub fn hurry(&mut self, stalled: bool) -> Vec<Piece> {
         let mut pieces = Vec::new();
-        let cut = if self.ends_here() { Some(self.pending.len()) } else { self.scan.breath };
+        let cut = if stalled && self.ends_here() { Some(self.pending.len()) } else { self.scan.breath };
         if let Some(cut) = cut {
             self.release(cut, &mut pieces);
             pieces.append(&mut self.push(""));
@@ -140,8 +150,8 @@ impl Incremental {
 
     /// Whether `hurry` would give something.
     #[must_use]
-    pub fn can_hurry(&self) -> bool {
-        self.scan.breath.is_some() || self.ends_here()
+    pub fn can_hurry(&self, stalled: bool) -> bool {
+        self.scan.breath.is_some() || (stalled && self.ends_here())
     }
 
     /// The rest, however it ends.
@@ -309,7 +319,7 @@ impl Incremental {
         let from = self.scan.begin.min(cut);
         self.count(from);
         let (bytes, chars) = (self.base_bytes + from, self.base_chars + self.counted_chars);
-        for mut piece in segment(self.pending[from..cut].trim_end(), self.limits_now()) {
+        for mut piece in segment_by_script(self.pending[from..cut].trim_end(), self.limits_now(), &self.home) {
             piece.span = bytes + piece.span.start..bytes + piece.span.end;
             piece.place.shift(chars);
             pieces.push(piece);

@@ -89,17 +89,18 @@ fn hurry_takes_whole_clauses_only() {
     let texts = |pieces: Vec<Piece>| pieces.into_iter().map(|piece| piece.text).collect::<Vec<_>>();
     let text = "The first sentence, as always it was. And when the second one comes, it ";
     assert_eq!(texts(incremental.push(text)).len(), 2);
-    assert!(incremental.can_hurry());
-    assert_eq!(texts(incremental.hurry()), ["And when the second one comes,"]);
-    assert!(!incremental.can_hurry() && incremental.hurry().is_empty());
+    assert!(incremental.can_hurry(false));
+    assert_eq!(texts(incremental.hurry(false)), ["And when the second one comes,"]);
+    assert!(!incremental.can_hurry(true) && incremental.hurry(true).is_empty());
     assert!(incremental.push("is followed by the last one.").is_empty());
-    assert_eq!(texts(incremental.hurry()), ["it is followed by the last one."]);
+    assert!(!incremental.can_hurry(false) && incremental.hurry(false).is_empty());
+    assert_eq!(texts(incremental.hurry(true)), ["it is followed by the last one."]);
     for open in
         ["it costs about 3.", "as said by our Dr.", "a long way to go,", "here at http://a.b/c?", "we use example.co."]
     {
         incremental.flush();
         incremental.push(open);
-        assert!(!incremental.can_hurry(), "{open}");
+        assert!(!incremental.can_hurry(true), "{open}");
     }
     assert_eq!(texts(incremental.flush()), ["we use example.co."]);
     assert!(incremental.flush().is_empty());
@@ -161,7 +162,7 @@ proptest! {
             pieces.extend(incremental.push(c.encode_utf8(&mut [0; 4])));
             match acts.next() {
                 Some(0) => pieces.extend(incremental.flush()),
-                Some(1) => pieces.extend(incremental.hurry()),
+                Some(stalled @ (1 | 2)) => pieces.extend(incremental.hurry(*stalled == 1)),
                 _ => {}
             }
         }
