@@ -30,6 +30,7 @@ pub struct Config {
     pub queue: Queue,
     pub speech: Speech,
     pub voices: Voices,
+    pub websocket: Websocket,
     pub log: Log,
     /// One table an engine, handed to it as it is; the engine rejects what it does not know.
     pub engines: BTreeMap<String, toml::Table>,
@@ -103,6 +104,17 @@ pub struct Voices {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub struct Websocket {
+    /// Texts that one connection may have spoken at the same time.
+    pub max_contexts: usize,
+    /// A connection on which nothing is said for so long, by either side, is closed.
+    pub idle_s: f64,
+    /// Between pings, which keep proxies from closing what is quiet.
+    pub ping_s: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// error, warn, info, debug, trace, or a filter like "info,ishowtts::speech=debug".
     pub level: String,
@@ -136,6 +148,7 @@ impl Default for Config {
             queue: Queue::default(),
             speech: Speech::default(),
             voices: Voices::default(),
+            websocket: Websocket::default(),
             log: Log::default(),
             engines: BTreeMap::new(),
         }
@@ -196,6 +209,12 @@ impl Default for Voices {
             directory: PathBuf::new(),
             aliases: openai.iter().map(|(alias, voice)| ((*alias).to_owned(), (*voice).to_owned())).collect(),
         }
+    }
+}
+
+impl Default for Websocket {
+    fn default() -> Self {
+        Self { max_contexts: 8, idle_s: 180.0, ping_s: 20.0 }
     }
 }
 

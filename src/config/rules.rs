@@ -122,6 +122,13 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        key: "websocket.max_contexts",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.websocket.max_contexts),
+    },
+    Rule { key: "websocket.idle_s", must_be: SPAN, fault: |config| span(config.websocket.idle_s) },
+    Rule { key: "websocket.ping_s", must_be: SPAN, fault: |config| span(config.websocket.ping_s) },
+    Rule {
         key: "log.level",
         must_be: "error, warn, info, debug, trace, off, or a filter like \"info,ishowtts::speech=debug\"",
         fault: |config| unless(is_log_filter(&config.log.level), &config.log.level),

@@ -94,6 +94,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, PERMISSION, "origin_not_allowed", message)
     }
 
+    #[must_use]
+    pub fn websocket_expected(reason: impl std::fmt::Display) -> Self {
+        let message = format!("only a WebSocket can be opened here: {reason}");
+        Self::invalid(StatusCode::BAD_REQUEST, "websocket_expected", message)
+    }
+
     /// A bug of ours; what it was is in the log.
     #[must_use]
     pub fn panicked() -> Self {
@@ -117,6 +123,12 @@ impl ApiError {
     pub fn about_text(error: Error, field: &'static str) -> Self {
         let told = Self::from(error);
         Self { param: told.param.map(|param| if param == "input" { field } else { param }), ..told }
+    }
+
+    /// When to try again, if waiting helps.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
     }
 
     /// The body that it would have.

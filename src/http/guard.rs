@@ -64,7 +64,9 @@ impl Guard {
             One::Value(origin) if self.lists_origin(origin) => Some(origin.clone()),
             _ => None,
         };
-        if *method == Method::GET || *method == Method::HEAD {
+        // A WebSocket is opened by a GET, across origins and without a preflight, and then does what a POST does.
+        let reads = (*method == Method::GET || *method == Method::HEAD) && !headers.contains_key(header::UPGRADE);
+        if reads {
             return Ok(Pass::On { cross_origin: allowed });
         }
         let is_preflight = *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -271,6 +273,22 @@ mod tests {
             }
         }
         assert_eq!(check(&Method::GET, &[]), Err("host_not_allowed"));
+    }
+
+    #[test]
+    fn other_pages_may_not_open_a_websocket() {
+        let with = |more: &[(&'static str, &'static str)]| {
+            let pairs = [&[("host", "localhost:8880"), ("upgrade", "WebSocket")], more].concat();
+            check(&Method::GET, &pairs)
+        };
+        assert_eq!(with(&[]), ON);
+        assert_eq!(with(&[("origin", "http://localhost:8880"), ("sec-fetch-site", "same-origin")]), ON);
+        assert!(matches!(with(&[("origin", "https://studio.example.org")]), Ok(Pass::On { cross_origin: Some(_) })));
+        for foreign in
+            [&[("origin", "https://evil.example")][..], &[("origin", "null")], &[("sec-fetch-site", "cross-site")]]
+        {
+            assert_eq!(with(foreign), Err("origin_not_allowed"), "{foreign:?}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub enum Route {
     CompatTts,
     Models,
     Voices,
+    WebSocket,
     Health,
     Ready,
     Metrics,
@@ -51,6 +52,7 @@ impl Route {
             "/metrics" => Self::Metrics,
             "/v1/models" => Self::Models,
             "/v1/audio/voices" => Self::Voices,
+            "/v1/ws" => Self::WebSocket,
             _ if path.starts_with("/v1/models/") => Self::Models,
             _ => Self::Other,
         }
@@ -71,6 +73,7 @@ impl Route {
             Self::CompatTts => "/api/tts",
             Self::Models => "/v1/models",
             Self::Voices => "/v1/audio/voices",
+            Self::WebSocket => "/v1/ws",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -80,7 +83,8 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 16] = [
+const STATUSES: [(u16, &str); 17] = [
+    (101, "101"),
     (200, "200"),
     (204, "204"),
     (304, "304"),
@@ -225,8 +229,16 @@ mod tests {
 
     #[test]
     fn every_route_has_its_label() {
-        for path in ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/audio/voices", "/v1/audio/speech", "/v1/tts"]
-        {
+        for path in [
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/v1/models",
+            "/v1/audio/voices",
+            "/v1/audio/speech",
+            "/v1/tts",
+            "/v1/ws",
+        ] {
             assert_eq!(Route::of(path).label(), path);
         }
         assert_eq!(Route::of("/v1/models/hibari"), Route::Models);

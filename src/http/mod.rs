@@ -21,6 +21,11 @@ mod sound;
 mod tests;
 mod voices;
 mod web;
+mod ws;
+mod ws_context;
+mod ws_messages;
+mod ws_narration;
+mod ws_socket;
 
 use std::{
     io,
@@ -42,6 +47,7 @@ use self::{
     error::ApiError,
     guard::Guard,
     metrics::{Metrics, UPKEEP_PERIOD},
+    ws_socket::Sockets,
 };
 use crate::{config::Config, speech::Speech};
 
@@ -54,6 +60,7 @@ pub struct App {
     config: Arc<Config>,
     guard: Guard,
     metrics: Arc<Metrics>,
+    sockets: Sockets,
     started_unix_s: u64,
 }
 
@@ -62,7 +69,7 @@ impl App {
     pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> Arc<Self> {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), started_unix_s })
+        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
     }
 }
 
@@ -82,6 +89,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/voices", get(compat::voices))
         .route("/api/tts", post(compat::speak))
         .route("/v1/audio/voices", get(voices::list))
+        .route("/v1/ws", get(ws::connect))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
         .route("/healthz", get(health::healthz))
@@ -112,12 +120,19 @@ pub async fn serve(
     let (close, closed) = watch::channel(false);
     let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
     let app = App::new(speech, config);
-    let metrics = Arc::clone(&app.metrics);
+    let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
     let service = router(app).into_make_service_with_connect_info::<Peer>();
     let serving = axum::serve(door, service).with_graceful_shutdown(stopped(stop.clone()));
+    // WebSockets have left the server's books when they were opened.
+    let serving = async {
+        let outcome = serving.await;
+        sockets.gone().await;
+        outcome
+    };
     let out_of_time = async {
         stopped(stop).await;
+        sockets.stop();
         tokio::time::sleep(grace).await;
     };
     let upkeep = async {

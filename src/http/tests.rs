@@ -3,6 +3,7 @@
 mod lists;
 mod server;
 mod speaking;
+mod websocket;
 
 use std::{path::Path, sync::Arc};
 

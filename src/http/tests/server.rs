@@ -17,16 +17,16 @@ use crate::{
     http::serve,
 };
 
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const SOON: Duration = Duration::from_secs(10);
 
-struct Server {
-    address: SocketAddr,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<io::Result<()>>,
+pub(super) struct Server {
+    pub address: SocketAddr,
+    pub stop: watch::Sender<bool>,
+    pub serving: JoinHandle<io::Result<()>>,
 }
 
 impl Server {
-    async fn start(config: Config, engine: FakeOptions) -> Self {
+    pub async fn start(config: Config, engine: FakeOptions) -> Self {
         let config = Arc::new(config);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -36,12 +36,12 @@ impl Server {
         Self { address, stop, serving }
     }
 
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("a connection")
     }
 
     /// Sends one request and reads until the server closes.
-    async fn ask(&self, request: &str) -> String {
+    pub async fn ask(&self, request: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.expect("written");
         let mut answer = Vec::new();
@@ -49,7 +49,7 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    async fn stopped(self) {
+    pub async fn stopped(self) {
         self.stop.send_replace(true);
         timeout(SOON, self.serving).await.expect("in time").expect("no panic").expect("served");
     }
