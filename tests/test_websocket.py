@@ -208,7 +208,7 @@ class TestDocumentation:
     ) -> None:
         page = (Path(__file__).parent.parent / "docs" / "websocket.md").read_text(encoding="utf-8")
         examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        assert len(examples) == 1
+        assert len(examples) == 2
         monkeypatch.chdir(tmp_path)
         for example in examples:
             exec(example.replace("127.0.0.1:8880", f"127.0.0.1:{hibari.port}"), {})

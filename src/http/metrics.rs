@@ -31,6 +31,7 @@ pub enum Route {
     Models,
     Voices,
     WebSocket,
+    ElevenLabs,
     Health,
     Ready,
     Metrics,
@@ -54,6 +55,7 @@ impl Route {
             "/v1/audio/voices" => Self::Voices,
             "/v1/ws" => Self::WebSocket,
             _ if path.starts_with("/v1/models/") => Self::Models,
+            _ if path.starts_with("/v1/text-to-speech/") => Self::ElevenLabs,
             _ => Self::Other,
         }
     }
@@ -74,6 +76,7 @@ impl Route {
             Self::Models => "/v1/models",
             Self::Voices => "/v1/audio/voices",
             Self::WebSocket => "/v1/ws",
+            Self::ElevenLabs => "/v1/text-to-speech",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",

@@ -5,6 +5,8 @@ mod call;
 mod compat;
 mod connection;
 mod door;
+mod elevenlabs;
+mod elevenlabs_messages;
 mod error;
 mod events;
 mod fields;
@@ -90,6 +92,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/tts", post(compat::speak))
         .route("/v1/audio/voices", get(voices::list))
         .route("/v1/ws", get(ws::connect))
+        .route("/v1/text-to-speech/{voice_id}/stream-input", get(elevenlabs::stream_input))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
         .route("/healthz", get(health::healthz))
