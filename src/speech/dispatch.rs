@@ -215,13 +215,13 @@ impl Link {
         self.pump();
     }
 
-    /// The fastest listener has read `delivered` segments of the request; `held`: it is too far behind.
+    /// The fastest listener has read `delivered` segments of the request; `held`: it is too far behind. The caller asks
+    /// for the next plan (`pump`) once it holds no lock of a job.
     pub fn listener(&self, request: RequestId, delivered: usize, held: bool) {
         if let Some(scheduler) = self.core.lock().scheduler.as_mut() {
             scheduler.delivered(request, delivered);
             scheduler.hold(request, held);
         }
-        self.pump();
     }
 
     pub fn promote(&self, request: RequestId, class: Class) {
@@ -262,8 +262,8 @@ impl Link {
         self.epoch.elapsed()
     }
 
-    /// Sends the next plan, unless a step is running.
-    fn pump(&self) {
+    /// Sends the next plan, unless a step is running. May end jobs: no lock of one may be held.
+    pub fn pump(&self) {
         let mut expired = Vec::new();
         {
             let mut guard = self.core.lock();

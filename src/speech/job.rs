@@ -327,7 +327,7 @@ impl Job {
         polled
     }
 
-    /// A listener of a higher class has joined.
+    /// A listener of this class has joined.
     pub fn promote(&self, class: Class) {
         for part in self.parts.lock().iter() {
             part.link.promote(part.request, class);
@@ -351,14 +351,21 @@ impl Job {
     /// Tells the schedulers how far the listeners are. The state is read under the lock of the parts: of two threads
     /// with news the later one to tell must not bring the older news, or a request stays held that nobody holds.
     fn tell(&self) {
-        let parts = self.parts.lock();
-        let (delivered, held) = {
-            let state = self.state.lock();
-            (state.delivered, state.held)
+        let links: Vec<_> = {
+            let parts = self.parts.lock();
+            let (delivered, held) = {
+                let state = self.state.lock();
+                (state.delivered, state.held)
+            };
+            let told = parts.iter().map(|part| {
+                let read = part.segments.partition_point(|index| *index < delivered);
+                part.link.listener(part.request, read, held);
+                Arc::clone(&part.link)
+            });
+            told.collect()
         };
-        for part in parts.iter() {
-            part.link.listener(part.request, part.segments.partition_point(|index| *index < delivered), held);
-        }
+        // Not under the lock: a plan may give up jobs, this one too, and that takes their parts.
+        links.iter().for_each(|link| link.pump());
     }
 
     /// Lets go of what nobody needs; true if the window, or whether to wait, has changed.

@@ -282,6 +282,40 @@ async fn speech_that_cannot_start_in_time_is_given_up() {
     assert!(matches!(all(second).await, Err(Error::Deadline { .. })));
 }
 
+/// Reading asks for plans; one of them gives up the very job that is read, whose other engine came to it too late.
+#[test]
+fn a_reader_whose_own_job_is_given_up_meanwhile_is_told() {
+    const CHINESE: &str = "你好，世界，今天的天气真不错。";
+    let scenario = async {
+        let gate = Arc::new(Gate::default());
+        let latin = fake(|options| options.info.scripts = vec!["Latn".to_owned()]);
+        let any = fake(|options| {
+            options.info.name = "other".to_owned();
+            options.gate = Some(Arc::clone(&gate));
+        });
+        let mut config = Config::default();
+        config.queue.max_wait_s = 0.1;
+        config.speech.max_unread_s = 0.01;
+        let speech = service(config, vec![latin, any]).await;
+        let occupant = speech.speak(request(CHINESE)).await.unwrap();
+        let text = format!("One is the first sentence of all. {CHINESE}{CHINESE}");
+        let mut mixed = speech.speak(request(&text)).await.unwrap();
+        gate.open(1);
+        all(occupant).await.unwrap();
+        // The other engine is idle now, and waits until the first one's sound has been read.
+        tokio::time::sleep(Duration::from_millis(120)).await;
+        while mixed.next_sound().await?.is_some() {}
+        Ok(())
+    };
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        done.send(runtime.block_on(scenario))
+    });
+    let outcome: Result<(), Error> = outcome.recv_timeout(Duration::from_secs(10)).expect("nobody waits for himself");
+    assert!(matches!(outcome, Err(Error::Deadline { .. })), "{outcome:?}");
+}
+
 #[tokio::test]
 async fn a_broken_engine_fails_its_requests_and_is_told() {
     let speech = simple(|_| {}).await;
