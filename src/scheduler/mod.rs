@@ -292,10 +292,10 @@ impl Scheduler {
         }
     }
 
-    /// The highest class and earliest deadline of its listeners changed.
+    /// Another listener, of this class, waits for it: the highest of them counts.
     pub fn promote(&mut self, request: RequestId, class: Class) {
         if let Some(state) = self.requests.get_mut(&request) {
-            state.class = class;
+            state.class = state.class.min(class);
             self.requeue(request);
         }
     }

@@ -175,7 +175,8 @@ impl Simulation {
 
     pub(super) fn promote(&mut self, id: RequestId, class: Class) {
         self.scheduler.promote(id, class);
-        self.known.get_mut(&id).unwrap().request.class = class;
+        let known = &mut self.known.get_mut(&id).unwrap().request;
+        known.class = known.class.min(class);
     }
 
     /// Its listener has read all that it could.

@@ -186,6 +186,15 @@ fn a_promoted_request_moves_up() {
 }
 
 #[test]
+fn a_listener_of_a_lower_class_does_not_move_a_request_down() {
+    let mut simulation = whole();
+    let chat = simulation.take(request(Class::Chat, 1, &[SHORT]));
+    let interactive = simulation.take(request(Class::Interactive, 2, &[SHORT]));
+    simulation.promote(interactive, Class::Batch);
+    assert_eq!(simulation.order(), [(interactive, 0), (chat, 0)]);
+}
+
+#[test]
 fn a_cancelled_slot_is_used_again_in_the_same_plan_with_another_ticket() {
     let shape = Shape { max_slots: 1, ..STEPPED_ALONE };
     let mut scheduler = Scheduler::new(ROOMY, shape);
