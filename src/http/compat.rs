@@ -20,7 +20,11 @@ use super::{
     metrics::Route,
     sound,
 };
-use crate::{audio::Format, error::Error, speech::EngineState};
+use crate::{
+    audio::Format,
+    error::Error,
+    speech::{EngineState, SEED_LIMIT},
+};
 
 /// Fields of the original that are parameters of its engine, and what they are called here.
 const PARAMS: [(&str, &str); 7] = [
@@ -46,8 +50,6 @@ const KNOWN: [&str; 12] = [
     "fix_duration",
     "remove_silence",
 ];
-/// Its seeds are any 64 bits, ours any that JSON can hold exactly.
-const SEED_LIMIT: u64 = 1 << 53;
 
 #[derive(Serialize)]
 struct Health<'a> {
@@ -164,6 +166,7 @@ fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call
 
 fn seed(value: &Value) -> Result<Option<i64>, Error> {
     match value.as_u64() {
+        // Its seeds are any 64 bits.
         Some(seed) => Ok(i64::try_from(seed % SEED_LIMIT).ok()),
         None => fields::seed(value),
     }

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{audio::Format, error::Error};
+use crate::{audio::Format, error::Error, speech::SEED_LIMIT};
 
 const MIN_SPEED: f64 = 0.25;
 const MAX_SPEED: f64 = 4.0;
@@ -241,8 +241,9 @@ pub fn seed(value: &Value) -> Result<Option<i64>, Error> {
     if value.is_null() {
         return Ok(None);
     }
-    let expected = "a whole number from 0 to 9223372036854775807, or -1 for another each time";
-    value.as_i64().filter(|seed| *seed >= -1).map(Some).ok_or_else(|| wrong("seed", expected, value))
+    let known = |seed: &i64| *seed == -1 || u64::try_from(*seed).is_ok_and(|seed| seed < SEED_LIMIT);
+    let expected = || format!("a whole number from 0 to {}, or -1 for another each time", SEED_LIMIT - 1);
+    value.as_i64().filter(known).map(Some).ok_or_else(|| wrong("seed", &expected(), value))
 }
 
 /// Absent means yes.

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(call, expected);
         assert_eq!(good(r#"{"input":"Hi","voice":{"id":"nova"}}"#).voice.as_deref(), Some("nova"));
         assert_eq!(good(r#"{"input":"Hi","speed":4}"#).speed, 4.0);
-        assert_eq!(good(r#"{"input":"Hi","seed":9223372036854775807}"#).seed, Some(i64::MAX));
+        assert_eq!(good(r#"{"input":"Hi","seed":9007199254740991}"#).seed, Some((1 << 53) - 1));
     }
 
     #[test]
@@ -141,6 +141,7 @@ mod tests {
             (r#""seed":-2"#, "seed"),
             (r#""seed":1.5"#, "seed"),
             (r#""seed":"7""#, "seed"),
+            (r#""seed":9007199254740992"#, "seed"),
             (r#""seed":9223372036854775808"#, "seed"),
             (r#""stream":"yes""#, "stream"),
             (r#""cache":0"#, "cache"),

@@ -25,6 +25,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use caption::{Caption, CaptionWord, Said};
 pub use dictation::Dictation;
 pub use listener::Speaking;
+pub use seed::SEED_LIMIT;
 pub use service::Speech;
 
 use crate::{

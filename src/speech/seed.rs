@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Seeds stay below, so that JSON, JavaScript and Python carry them exactly.
-pub(super) const SEED_LIMIT: u64 = 1 << 53;
+pub const SEED_LIMIT: u64 = 1 << 53;
 
 /// The seed of segment `index`; segment 0 uses the request's own.
 pub(super) fn mix(seed: u64, index: usize) -> u64 {
