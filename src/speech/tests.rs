@@ -294,16 +294,18 @@ fn a_reader_whose_own_job_is_given_up_meanwhile_is_told() {
             options.gate = Some(Arc::clone(&gate));
         });
         let mut config = Config::default();
-        config.queue.max_wait_s = 0.1;
+        config.queue.max_wait_s = 1.5;
         config.speech.max_unread_s = 0.01;
         let speech = service(config, vec![latin, any]).await;
         let occupant = speech.speak(request(CHINESE)).await.unwrap();
         let text = format!("One is the first sentence of all. {CHINESE}{CHINESE}");
         let mut mixed = speech.speak(request(&text)).await.unwrap();
+        // The first engine's sound is there, and nobody has read it: the other's part is held.
+        tokio::time::sleep(Duration::from_millis(700)).await;
         gate.open(1);
         all(occupant).await.unwrap();
-        // The other engine is idle now, and waits until the first one's sound has been read.
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        gate.open(usize::from(u16::MAX));
         while mixed.next_sound().await?.is_some() {}
         Ok(())
     };
