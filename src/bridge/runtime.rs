@@ -29,7 +29,7 @@ use super::{
     convert::{json_to_python, python_to_json},
     errors, host,
     stream::Stream,
-    wait::{SIGNAL_PERIOD, wait},
+    wait::{SIGNAL_PERIOD, aside, wait},
 };
 use crate::{
     engine::StartHost,
@@ -160,9 +160,8 @@ impl Drop for Inner {
 
 /// Detached. Python knows what is installed.
 fn fallbacks(engine: &str, named: &[String]) -> Vec<String> {
-    let resolved = Python::attach(|py| -> PyResult<(Vec<String>, Vec<String>)> {
-        py.import("ishowtts.registry")?.call_method1("fallbacks", (engine, named.to_vec()))?.extract()
-    });
+    let resolved: PyResult<(Vec<String>, Vec<String>)> =
+        aside(|py| py.import("ishowtts.registry")?.call_method1("fallbacks", (engine, named.to_vec()))?.extract());
     match resolved {
         Ok((names, notes)) => {
             for note in notes {

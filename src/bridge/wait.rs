@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::pin, time::Duration};
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::Handle;
 
 /// The longest that a signal goes unnoticed.
@@ -25,4 +25,14 @@ where
             return Ok(output);
         }
     }
+}
+
+/// Runs what asks Python something by the way, while detached, on a thread of its own: on the main thread a signal's
+/// handler could raise in the middle of it, and the interrupt would be taken for its failure.
+///
+/// # Errors
+/// What `ask` raises.
+pub(super) fn aside<T: Send>(ask: impl FnOnce(Python<'_>) -> PyResult<T> + Send) -> PyResult<T> {
+    let answer = std::thread::scope(|scope| scope.spawn(|| Python::attach(ask)).join());
+    answer.unwrap_or_else(|_| Err(PyRuntimeError::new_err("a question to Python panicked")))
 }
