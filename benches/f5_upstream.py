@@ -1,0 +1,122 @@
+"""The upstream package as the other side of benches/f5.py: full-size models with random weights, none of them zero."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("f5-tts", "vocos")
+_NOT_PACKED = ("torch", "torchaudio", "triton", "numpy", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit")
+
+ARCH: dict[str, Any] = {
+    "dim": 1024,
+    "depth": 22,
+    "heads": 16,
+    "ff_mult": 2,
+    "text_dim": 512,
+    "text_mask_padding": True,
+    "qk_norm": None,
+    "conv_layers": 4,
+    "pe_attn_head": None,
+}
+"""F5TTS_v1_Base."""
+VOCOS_CONFIG = """feature_extractor:
+  class_path: vocos.feature_extractors.MelSpectrogramFeatures
+  init_args: {sample_rate: 24000, n_fft: 1024, hop_length: 256, n_mels: 100, padding: center}
+backbone:
+  class_path: vocos.models.VocosBackbone
+  init_args: {input_channels: 100, dim: 512, intermediate_dim: 1536, num_layers: 8}
+head:
+  class_path: vocos.heads.ISTFTHead
+  init_args: {dim: 512, n_fft: 1024, hop_length: 256, padding: center}
+"""
+
+
+def available() -> bool:
+    """Whether the upstream package is installed here."""
+    try:
+        for name in PACKAGES:
+            distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def dit(vocabulary: int, **changed: Any) -> Any:
+    """Upstream zeroes the modulations, the response norms and the output: a parity test would then see nothing."""
+    warnings.filterwarnings("ignore")
+    from f5_tts.model import DiT
+
+    torch.manual_seed(0)
+    model = DiT(**ARCH | changed, text_num_embeds=vocabulary, mel_dim=100).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm.linear" in name or "norm_out" in name:
+                weight.normal_(0, 0.02 if weight.ndim > 1 else 0.1)
+            elif "proj_out" in name:
+                weight.normal_(0, 0.03)
+            elif "grn" in name:
+                weight.normal_(0, 0.3)
+    return model
+
+
+def cfm(model: Any, vocabulary: dict[str, int] | None) -> Any:
+    from f5_tts.model import CFM
+
+    return CFM(transformer=model, vocab_char_map=vocabulary, mel_spec_kwargs={}).eval()
+
+
+def vocos(folder: Path) -> Any:
+    """A Vocos whose blocks all matter, written to ``folder`` in its own layout."""
+    from vocos import Vocos
+
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(VOCOS_CONFIG)
+    torch.manual_seed(0)
+    model = Vocos.from_hparams(str(folder / "config.yaml")).eval()
+    with torch.no_grad():
+        for name, weight in model.backbone.named_parameters():
+            if "dwconv.weight" in name:
+                weight.normal_(0, 0.4)
+            elif weight.ndim > 1:
+                weight.normal_(0, weight[0].numel() ** -0.5)
+            elif "gamma" in name:
+                weight.normal_(0.5, 0.1)
+        model.head.out.weight.normal_(0, 0.03)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    return model
+
+
+def pack(folder: Path) -> list[str]:
+    """Copies the upstream package and what it needs (but torch and numpy) into ``folder``, for a machine that lacks
+    them: ``PYTHONPATH=folder``. Returns what was copied."""
+    from packaging.requirements import Requirement
+
+    folder.mkdir(parents=True, exist_ok=True)
+    done: list[str] = []
+    names = list(PACKAGES)
+    while names:
+        name = names.pop().lower().replace("_", "-")
+        if name in done or name in _NOT_PACKED or name.startswith("nvidia-"):
+            continue
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue
+        done.append(name)
+        for file in found.files or ():
+            source = Path(str(file.locate()))
+            if source.is_file() and ".." not in file.parts and "__pycache__" not in file.parts:
+                target = folder / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+        for line in found.requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                names.append(requirement.name)
+    return sorted(done)

@@ -1,0 +1,289 @@
+"""f5: F5-TTS, our own inference of it. One step is one evaluation of the flow for exactly the slots named; slots join
+and leave between steps, each at its own place on its own grid. A finished slot is vocoded and its sound given at once.
+
+Threads: as :mod:`ishowtts.engine` says. ``prepare`` and ``normalise`` run beside the steps and share nothing with them
+but read-only tensors.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engines import options
+from ishowtts.engines.f5 import identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5.checkpoint import Checkpoint
+from ishowtts.engines.f5.clip import read_clip
+from ishowtts.engines.f5.config import FRAMES_PER_S, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
+from ishowtts.engines.f5.dit import DiT
+from ishowtts.engines.f5.mel import log_mel
+from ishowtts.engines.f5.params import Params
+from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
+from ishowtts.engines.f5.saying import Level, Piece, Saying
+from ishowtts.engines.f5.vocos import Vocos
+from ishowtts.engines.f5.weights import Files
+from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
+
+LOG = logging.getLogger(__name__)
+MAX_SEGMENT_CHARS = 240
+"""About 16 s of English beside a reference of 6 s; what is longer for its script is cut at upstream's own limit."""
+_COMPILE = ("auto", "on", "off")
+
+
+@dataclass(frozen=True)
+class Options:
+    """``[engines.f5]``."""
+
+    model: str = "F5TTS_v1_Base"
+    """A published model, or the path of an upstream YAML."""
+    checkpoint: str = ""
+    vocab: str = ""
+    vocoder: str = ""
+    ema: bool = True
+    """Whether a ``.pt`` that holds both gives its moving average."""
+    device: str = "auto"
+    dtype: str = "auto"
+    compile: str = "auto"
+    """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler."""
+    nfe_steps: int = 32
+    """Of requests that do not say; 0: ``auto``."""
+    max_slots: int = 0
+    """0: as many as fit the memory."""
+    text_cache_mb: int = 64
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A voice, prepared."""
+
+    clip: PreparedClip
+    level: Level
+    """At upstream's target level; others are made when a request asks for them."""
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.level.mel.nbytes + self.clip.samples.nbytes)
+
+
+@dataclass
+class F5:
+    """Implements :class:`~ishowtts.engine.Engine`."""
+
+    dit: DiT
+    vocos: Vocos
+    vocabulary: dict[str, int]
+    info: EngineInfo
+    default_steps: int | str = 32
+    _slots: dict[int, Saying] = field(default_factory=dict)
+
+    def normalise(self, text: str, language: str | None) -> list[Spoken]:
+        from ishowtts.text import normalise
+
+        said = normalise(text, language)
+        _check_sayable("".join(piece.text for piece in said), text)
+        return said
+
+    def prepare(self, voice: Voice) -> Conditioning:
+        hints = dict(voice.hints)
+        prepared = hints.pop("prepared", False)
+        if not isinstance(prepared, bool):
+            raise InvalidSetting(f"voice {voice.id!r}: prepared must be true or false, not {prepared!r}")
+        if hints:
+            raise InvalidSetting(f"voice {voice.id!r}: f5 has no hint {next(iter(hints))!r}; known is: prepared")
+        if voice.reference_path is None or not (voice.reference_text or "").strip():
+            raise InvalidSetting(f"voice {voice.id!r}: f5 needs a reference clip and what is said in it")
+        frames, rate_hz = read_clip(voice.reference_path)
+        clip = prepare_clip(frames, rate_hz, voice.reference_text or "", prepared=prepared)
+        if len(clip.samples) < SAMPLE_RATE_HZ // 10:
+            raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
+        return Reference(clip, self._level(clip, TARGET_RMS))
+
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+        if not isinstance(conditioning, Reference):
+            raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
+        if slot in self._slots or not 0 <= slot < self.info.max_slots:
+            raise RuntimeError(f"slot {slot} is not free")
+        chosen = params.read(segment.params, self.default_steps)
+        said = self._said(segment, chosen)
+        clip, level = conditioning.clip, conditioning.level
+        if chosen.short.reference_s > 0 and short_texts.is_short(said):
+            clip = short_texts.shortened(clip, chosen.short.reference_s)
+        if clip is not conditioning.clip or chosen.target_rms != TARGET_RMS:
+            level = self._level(clip, chosen.target_rms)
+        pieces = self._pieces(said, segment.speed, clip, level, chosen)
+        with torch.inference_mode():
+            self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
+            saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
+        self._slots[slot] = saying
+        return saying.steps_left
+
+    def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        with torch.inference_mode():
+            failures = self._advance({slot: self._slots[slot] for slot in slots})
+        for slot, error in failures.items():
+            del self._slots[slot]
+            yield _failed(slot, error)
+        # The shortest first: its listener need not wait for the others' vocoding.
+        finished = [slot for slot in slots if slot not in failures and self._slots[slot].piece_done]
+        for slot in sorted(finished, key=lambda slot: self._slots[slot].frames):
+            yield self._finish(slot)
+
+    def cancel(self, slot: int) -> None:
+        self._slots.pop(slot, None)
+
+    def forget(self, conditioning: Conditioning) -> None:
+        pass
+
+    def close(self) -> None:
+        self._slots.clear()
+        device = self.dit.precision.device
+        del self.dit, self.vocos
+        memory.give_back(device)
+
+    def _level(self, clip: PreparedClip, target_rms: float) -> Level:
+        samples, gain = clip.at_level(target_rms)
+        device = self.dit.precision.device
+        with torch.inference_mode():
+            mel = log_mel(torch.from_numpy(samples), self.dit.config.mel_dim).to(device)
+        return Level(mel, len(samples), gain)
+
+    def _said(self, segment: Segment, chosen: Params) -> str:
+        said = segment.text
+        if chosen.normalize:
+            said = "".join(piece.text for piece in self.normalise(segment.text, segment.language)).strip()
+        _check_sayable(said, segment.text)
+        return said
+
+    def _pieces(self, said: str, speed: float, clip: PreparedClip, level: Level, chosen: Params) -> list[Piece]:
+        chunks = text.chunk_text(said, clip.chunk_bytes(speed))
+        unknown = text.unknown_letters(text.to_tokens(said), self.vocabulary)
+        if unknown:
+            raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
+        fixed = text.share_duration(chunks, level.samples, chosen.fix_duration, chosen.cross_fade_duration)
+        pieces = []
+        padded = [short_texts.padded(chunk, chosen.short) for chunk in chunks]
+        for chunk, fixed_s in zip(padded, fixed, strict=True):
+            ids = text.encode(text.to_tokens(clip.text + chunk), self.vocabulary)
+            pace = short_texts.speed(chunk, speed, chosen.short)
+            frames = text.duration_frames(level.samples, clip.text, chunk, pace, fixed_s)
+            frames = max(frames, text.least_frames(len(ids), level.mel.shape[0]))
+            if frames > MAX_FRAMES:
+                raise SegmentRefused(
+                    f"this would be {frames / FRAMES_PER_S:.0f} s with the reference, and the model has no positions "
+                    f"beyond {MAX_FRAMES / FRAMES_PER_S:.0f} s"
+                )
+            pieces.append(Piece(ids, frames, chosen.times(chosen.steps(chunk))))
+        return pieces
+
+    def _advance(self, sayings: Mapping[int, Saying]) -> dict[int, Exception]:
+        """All in one evaluation; one by one if that fails, so that only who is at fault ends."""
+        try:
+            velocities = self.dit.velocities([saying.evaluation for saying in sayings.values()])
+        except Exception as error:
+            self._judge(error)
+            if len(sayings) == 1:
+                return dict.fromkeys(sayings, error)
+            LOG.warning("a step of %d segments failed and is done again one by one: %s", len(sayings), error)
+            failures: dict[int, Exception] = {}
+            for slot, saying in sayings.items():
+                failures |= self._advance({slot: saying})
+            return failures
+        for saying, velocity in zip(sayings.values(), velocities, strict=True):
+            saying.advance(velocity)
+        return {}
+
+    def _judge(self, error: Exception) -> None:
+        if memory.is_fatal(error):
+            raise EngineBroken("the GPU has failed and needs a new process") from error
+        memory.give_back(self.dit.precision.device)
+
+    def _finish(self, slot: int) -> Chunk:
+        saying = self._slots[slot]
+        try:
+            with torch.inference_mode():
+                pcm, last = saying.deliver(self._vocode(saying.mel()))
+        except Exception as error:
+            self._slots.pop(slot, None)
+            self._judge(error)
+            return _failed(slot, error)
+        if last:
+            del self._slots[slot]
+        return Chunk(slot, pcm, last)
+
+    def _vocode(self, mel: torch.Tensor) -> Pcm:
+        if not bool(torch.isfinite(mel).all()):
+            raise ArithmeticError("the model gave values that are not finite")
+        pcm: Pcm = self.vocos.decode(mel).float().cpu().numpy()
+        return np.ascontiguousarray(pcm)
+
+
+def _failed(slot: int, error: BaseException) -> Chunk:
+    return Chunk(slot, np.zeros(0, np.float32), last=True, error=error)
+
+
+def _check_sayable(said: str, original: str) -> None:
+    if not any(char.isalnum() for char in said):
+        raise SegmentRefused(f"there is nothing in {original.strip()[:40]!r} that can be said")
+
+
+def load(options_table: Mapping[str, object], threads: int) -> F5:
+    """The entry point: fetches what is not here yet, loads, warms up."""
+    chosen = options.read(Options, "f5", options_table)
+    return load_files(weights.resolve(chosen), chosen, threads)
+
+
+def load_files(files: Files, chosen: Options, threads: int) -> F5:
+    """From local files."""
+    if chosen.compile not in _COMPILE:
+        raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
+    if chosen.max_slots < 0 or chosen.text_cache_mb < 0:
+        raise InvalidSetting("[engines.f5] max_slots and text_cache_mb must not be negative")
+    torch.set_num_threads(max(1, threads))
+    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
+    numbers = precision.choose(chosen.device, chosen.dtype)
+    config = architecture(files.model_config)
+    vocabulary = text.load_vocab(files.vocab)
+    compiled = chosen.compile == "on"
+    with torch.inference_mode():
+        dit = DiT(
+            config,
+            Checkpoint(files.checkpoint, chosen.ema),
+            len(vocabulary),
+            numbers,
+            text_cache_bytes=chosen.text_cache_mb << 20,
+            compiled=compiled,
+        )
+        vocos = Vocos(files.vocoder_dir, numbers.device, config.mel_dim)
+    cuda = numbers.device.type == "cuda"
+    if not cuda:
+        memory.keep_freed()
+    slots = chosen.max_slots or memory.slots(dit, numbers.device)
+    info = EngineInfo(
+        name="f5",
+        revision=identity.revision(files, numbers, compiled),
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        languages=identity.languages(files),
+        scripts=identity.scripts(vocabulary),
+        clones_voices=True,
+        licence=files.licence,
+        device=torch.cuda.get_device_name(numbers.device) if cuda else "cpu",
+        max_segment_chars=MAX_SEGMENT_CHARS,
+        cost=Cost(int(steps) if steps != params.AUTO else 10, 0.0, 1.0, 70.0),
+        max_slots=slots,
+        max_shared=slots if cuda else 1,
+        params=params.SCHEMA,
+    )
+    info = replace(info, cost=warm_up.fit(dit, vocos, info.cost.steps))
+    memory.give_back(numbers.device)
+    if not cuda:
+        LOG.warning(
+            "f5 runs on the CPU, where it is slower than speech: %d steps of a sentence take about %.1f s",
+            info.cost.steps,
+            info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
+        )
+    return F5(dit, vocos, vocabulary, info, steps)

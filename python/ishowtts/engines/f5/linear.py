@@ -1,0 +1,91 @@
+"""Matrix products in the precisions that the DiT runs in. Pure; no thread of its own.
+
+On the CPU the weights are reordered once for oneDNN: without that torch asks MKL, which reaches less than half of the
+speed in float32 on AMD. The operators are torch's own but private (they are what its compiler emits), so they are
+probed, and ``F.linear`` is what remains without them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+
+_TOKENS = 1500
+"""What the weights are laid out for: 8 s of reference and speech with guidance."""
+
+
+class Linear:
+    """``y = x W^T + b`` in ``dtype``; ``gelu`` applies the tanh approximation to it."""
+
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        # Copies: a view of the memory-mapped checkpoint would keep all of it.
+        self.bias = None if bias is None else bias.to(device, dtype, copy=True)
+        self.shape = (weight.shape[0], weight.shape[1])
+        self.prepacked = device.type == "cpu" and can_prepack(dtype)
+        if self.prepacked:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), _TOKENS)
+        else:
+            self.weight = weight.to(device, dtype, copy=True).contiguous()
+        self.nbytes = weight.numel() * dtype.itemsize + (0 if self.bias is None else self.bias.nbytes)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.prepacked:
+            packed: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+            return packed
+        return F.linear(x, self.weight, self.bias)
+
+    def gelu(self, x: torch.Tensor) -> torch.Tensor:
+        if self.prepacked:
+            packed: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "tanh")
+            return packed
+        return F.gelu(F.linear(x, self.weight, self.bias), approximate="tanh")
+
+
+class Int8Linear:
+    """Weights int8 with a scale a row. The input comes quantised with a scale a token: one for the whole tensor would
+    let the requests of a step change each other's sound."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, device: torch.device) -> None:
+        weight = weight.to(device, torch.float32)
+        scale = weight.abs().amax(1).clamp(min=1e-8) / 127
+        quantised = (weight / scale[:, None]).round().clamp(-127, 127).to(torch.int8)
+        self.shape = (weight.shape[0], weight.shape[1])
+        # The product takes [in, out]; a transposed view keeps the rows as oneDNN and cuBLAS want them.
+        self.weight = quantised.contiguous().t()
+        self.scale = scale
+        self.bias = torch.zeros_like(scale) if bias is None else bias.to(device, torch.float32, copy=True)
+        self.nbytes = self.weight.nbytes + self.scale.nbytes + self.bias.nbytes
+
+    def __call__(self, quantised: torch.Tensor) -> torch.Tensor:
+        """int8 ``[tokens, in]`` to int32 ``[tokens, out]``, neither scaled nor biased."""
+        return torch._int_mm(quantised, self.weight)
+
+
+@lru_cache(maxsize=8)
+def can_prepack(dtype: torch.dtype) -> bool:
+    """Whether the private operators are there and give what ``F.linear`` gives."""
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    try:
+        x, weight, bias = (torch.linspace(-1, 1, n).to(dtype) for n in (64 * 32, 32 * 32, 32))
+        x, weight = x.view(64, 32), weight.view(32, 32)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 64)
+        found = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "gelu", [], "tanh")
+    except (AttributeError, RuntimeError):
+        return False
+    wanted = F.gelu(F.linear(x.float(), weight.float(), bias.float()), approximate="tanh")
+    return bool((found.float() - wanted).abs().max() <= 0.05 * wanted.abs().max())
+
+
+@lru_cache(maxsize=8)
+def can_int8(device: torch.device) -> bool:
+    """Whether integer products run on the device."""
+    try:
+        ones = torch.ones(32, 32, dtype=torch.int8, device=device)
+        return bool((torch._int_mm(ones, ones.t()) == 32).all())
+    except (AttributeError, RuntimeError):
+        return False

@@ -1,0 +1,165 @@
+"""Vocos: the mel spectrogram back to sound. Runs on the engine's thread, float32 on every device.
+
+Source: ``vocos/models.py`` and ``vocos/heads.py`` of vocos 0.1.0 (the checkpoint ``charactr/vocos-mel-24khz``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from ishowtts.engines.f5 import checkpoint as checkpoints
+from ishowtts.engines.f5.config import HOP, N_FFT
+from ishowtts.engines.f5.linear import Linear
+from ishowtts.errors import InvalidSetting
+
+CONTEXT_FRAMES = 24
+"""What a piece of the mel needs on both sides to sound as the whole does, to rounding."""
+_KERNEL = 7
+_LOUDEST = 1e2
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_CLASSES = {
+    "feature_extractor": "MelSpectrogramFeatures",
+    "backbone": "VocosBackbone",
+    "head": "ISTFTHead",
+}
+
+
+class Vocos:
+    """``decode`` is the one thing it does."""
+
+    def __init__(self, folder: Path, device: torch.device, mel_dim: int = 100) -> None:
+        layers, dim, wide = _shape(folder, mel_dim)
+        with checkpoints.Checkpoint(_weights(folder)) as file:
+            checkpoints.check(file, shapes(layers, dim, wide, mel_dim), "Vocos")
+
+            def read(name: str) -> torch.Tensor:
+                return file.tensor(name).to(device, torch.float32, copy=True)
+
+            def linear(name: str) -> Linear:
+                return Linear(read(name + ".weight"), read(name + ".bias"), torch.float32, device)
+
+            self._embed = read("backbone.embed.weight"), read("backbone.embed.bias")
+            self._norm = read("backbone.norm.weight"), read("backbone.norm.bias")
+            self._last_norm = read("backbone.final_layer_norm.weight"), read("backbone.final_layer_norm.bias")
+            self._blocks = []
+            for index in range(layers):
+                block = f"backbone.convnext.{index}."
+                self._blocks.append(
+                    (
+                        (read(block + "dwconv.weight"), read(block + "dwconv.bias")),
+                        (read(block + "norm.weight"), read(block + "norm.bias")),
+                        linear(block + "pwconv1"),
+                        linear(block + "pwconv2"),
+                        read(block + "gamma"),
+                    )
+                )
+            self._out = linear("head.out")
+            self._window = read("head.istft.window")
+        self.nbytes = 4 * sum(
+            _count(shape) for name, shape in shapes(layers, dim, wide, mel_dim).items() if "feature" not in name
+        )
+
+    def decode(self, mel: torch.Tensor) -> torch.Tensor:
+        """``[frames, mel_dim]`` to ``[(frames - 1) * 256]`` samples at 24 kHz."""
+        dim = self._norm[0].shape[0]
+        hidden = F.conv1d(mel.t()[None], *self._embed, padding=_KERNEL // 2)
+        hidden = F.layer_norm(hidden[0].t(), (dim,), *self._norm, 1e-6)
+        for depthwise, norm, widen, narrow, gamma in self._blocks:
+            inner = F.conv1d(hidden.t()[None], *depthwise, padding=_KERNEL // 2, groups=dim)[0].t()
+            inner = narrow(F.gelu(widen(F.layer_norm(inner, (dim,), *norm, 1e-6))))
+            hidden = hidden + gamma * inner
+        out = self._out(F.layer_norm(hidden, (dim,), *self._last_norm, 1e-6)).t()
+        magnitude, phase = out.chunk(2)
+        spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
+        return torch.istft(spectrum[None], N_FFT, HOP, N_FFT, self._window, center=True)[0]
+
+
+def _weights(folder: Path) -> Path:
+    if folder.is_file():
+        return folder
+    found = next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise InvalidSetting(f"the vocoder's folder {folder.name!r} holds neither of {' and '.join(_WEIGHT_FILES)}")
+    return found
+
+
+def _shape(folder: Path, mel_dim: int) -> tuple[int, int, int]:
+    """Layers, width and inner width from config.yaml; those of vocos-mel-24khz without one."""
+    path = folder / "config.yaml"
+    if (folder / "config.json").is_file() and "bigvgan" in (folder / "config.json").read_text("utf-8").lower():
+        raise InvalidSetting(
+            f"the vocoder {folder.name!r} is BigVGAN, whose anti-aliased activations this engine does not have; "
+            f"take a Vocos, or the engine f5-reference"
+        )
+    if not path.is_file():
+        return 8, 512, 1536
+    import yaml  # type: ignore[import-untyped,unused-ignore]
+
+    try:
+        config: Any = yaml.safe_load(path.read_text("utf-8"))
+        for part, name in _CLASSES.items():
+            kind = str(config[part]["class_path"]).rpartition(".")[2]
+            if kind != name:
+                raise InvalidSetting(f"the vocoder's {part} is {kind}; only {name} is spoken here")
+        features = config["feature_extractor"].get("init_args") or {}
+        backbone: Mapping[str, Any] = config["backbone"]["init_args"]
+        head: Mapping[str, Any] = config["head"]["init_args"]
+        layers, dim, wide = (int(backbone[key]) for key in ("num_layers", "dim", "intermediate_dim"))
+        found = {
+            "sample rate": (features.get("sample_rate", 24_000), 24_000),
+            "mels": (backbone["input_channels"], mel_dim),
+            "n_fft": (head["n_fft"], N_FFT),
+            "hop_length": (head["hop_length"], HOP),
+            "padding of its sound": (head.get("padding", "same"), "center"),
+            "padding of its mel": (features.get("padding", "center"), "center"),
+            "adaptive norms": (backbone.get("adanorm_num_embeddings"), None),
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSetting("the vocoder's config.yaml is not one of Vocos") from error
+    for what, (value, wanted) in found.items():
+        if value != wanted:
+            raise InvalidSetting(f"the vocoder's {what}: {value!r}, where F5-TTS needs {wanted!r}")
+    return layers, dim, wide
+
+
+def shapes(layers: int, dim: int, wide: int, mel_dim: int) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a Vocos, as upstream names it, and its shape."""
+    wanted: dict[str, tuple[int, ...]] = {
+        "feature_extractor.mel_spec.spectrogram.window": (N_FFT,),
+        "feature_extractor.mel_spec.mel_scale.fb": (N_FFT // 2 + 1, mel_dim),
+        "backbone.embed.weight": (dim, mel_dim, _KERNEL),
+        "backbone.embed.bias": (dim,),
+        "backbone.norm.weight": (dim,),
+        "backbone.norm.bias": (dim,),
+        "backbone.final_layer_norm.weight": (dim,),
+        "backbone.final_layer_norm.bias": (dim,),
+        "head.out.weight": (N_FFT + 2, dim),
+        "head.out.bias": (N_FFT + 2,),
+        "head.istft.window": (N_FFT,),
+    }
+    for index in range(layers):
+        block = f"backbone.convnext.{index}."
+        wanted |= {
+            block + "gamma": (dim,),
+            block + "dwconv.weight": (dim, 1, _KERNEL),
+            block + "dwconv.bias": (dim,),
+            block + "norm.weight": (dim,),
+            block + "norm.bias": (dim,),
+            block + "pwconv1.weight": (wide, dim),
+            block + "pwconv1.bias": (wide,),
+            block + "pwconv2.weight": (dim, wide),
+            block + "pwconv2.bias": (dim,),
+        }
+    return wanted
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

@@ -1,0 +1,309 @@
+"""f5-reference: the upstream package f5-tts, unchanged, behind the engine protocol. The oracle of the f5 engine and the
+"original" of every comparison; about as fast as upstream itself.
+
+The functions that upstream's own command line calls are called in its order. Only the files are found by us
+(weights.py, with the licence asked for), and a prepared clip is read without torchcodec: WAV needs no FFmpeg.
+Importing upstream takes seconds: it happens when the engine loads, on the engine's thread. Upstream keeps a text cache
+and the random state in globals: one of these in a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ishowtts import text as texts
+from ishowtts.engine import Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice, WholeSegmentEngine
+from ishowtts.engines import options
+from ishowtts.engines.f5 import text as f5_text
+from ishowtts.engines.f5 import weights
+from ishowtts.engines.f5.clip import read_clip
+from ishowtts.errors import InvalidSetting, SegmentRefused
+
+MAX_FRAMES = 8192
+"""Of reference and speech together: upstream's table of positions ends there."""
+_MAX_SEGMENT_CHARS = 200
+_NUMBER = (int, float)
+_AUDIO_MS_PER_CHAR = 70.0
+_REFERENCE_FRAMES = 470
+"""Five seconds: what the cost assumes."""
+
+PARAMS: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "nfe_steps": {"type": "integer", "minimum": 4, "maximum": 64, "default": 32},
+        "cfg_strength": {"type": "number", "minimum": 0, "maximum": 10, "default": 2.0},
+        "sway": {"type": "number", "minimum": -1, "maximum": 1, "default": -1.0},
+        "target_rms": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.1},
+        "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.15},
+        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80},
+        "remove_silence": {"type": "boolean", "default": False},
+        "normalize": {"type": "boolean", "default": True},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """``[engines.f5-reference]``: the files and the device, as for f5."""
+
+    model: str = "F5TTS_v1_Base"
+    checkpoint: str = ""
+    vocab: str = ""
+    vocoder: str = ""
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A voice as upstream prepared it."""
+
+    samples: Any
+    """torch.Tensor, ``[channels, samples]``, at ``sample_rate_hz``."""
+    sample_rate_hz: int
+    reference_text: str
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.samples.numel() * 4)
+
+
+class F5Reference(WholeSegmentEngine):
+    """Implements :class:`~ishowtts.engine.WholeSegmentEngine`: a segment is one call of upstream's."""
+
+    def __init__(self, chosen: Options, threads: int) -> None:
+        files = weights.resolve(chosen)
+        import torch
+        from f5_tts import model as backbones
+        from f5_tts.infer import utils_infer
+
+        # It prints to standard output, where `say -o -` puts its speech.
+        utils_infer.print = _silent
+        self._torch, self._upstream = torch, utils_infer
+        device = utils_infer.device if chosen.device == "auto" else chosen.device
+        if device == "cpu":
+            torch.set_num_threads(max(1, threads))
+        config = files.model_config
+        backbone = getattr(backbones, config.backbone, None)
+        if backbone is None:
+            raise InvalidSetting(f"[engines.f5-reference] model: upstream has no backbone {config.backbone!r}")
+        self._device, self._mel_spec_type = device, config.mel_spec_type
+        self._vocab = f5_text.load_vocab(files.vocab)
+        self._vocoder = utils_infer.load_vocoder(
+            config.mel_spec_type, is_local=True, local_path=str(files.vocoder_dir), device=device
+        )
+        self._model = utils_infer.load_model(
+            backbone,
+            dict(config.arch),
+            str(files.checkpoint),
+            mel_spec_type=config.mel_spec_type,
+            vocab_file=str(files.vocab),
+            use_ema=_has_ema(torch, files.checkpoint),
+            device=device,
+        )
+        official = files.licence != weights.LICENCE_UNKNOWN
+        self._info = EngineInfo(
+            name="f5-reference",
+            revision=_revision(files, torch.__version__),
+            sample_rate_hz=f5_text.SAMPLE_RATE_HZ,
+            languages=("zh", "en") if official else (),
+            scripts=(),
+            clones_voices=True,
+            licence=files.licence,
+            device=str(device),
+            max_segment_chars=_MAX_SEGMENT_CHARS,
+            cost=self._fit(),
+            params=PARAMS,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def normalise(self, text: str, language: str | None) -> list[Spoken]:
+        return texts.normalise(text, language)
+
+    def prepare(self, voice: Voice) -> Conditioning:
+        if voice.reference_path is None:
+            raise InvalidSetting(f"voice {voice.id!r} has no reference clip to clone")
+        if not (voice.reference_text or "").strip():
+            raise InvalidSetting(f"voice {voice.id!r} has no transcript of its reference clip")
+        path, reference_text = self._upstream.preprocess_ref_audio_text(
+            voice.reference_path, voice.reference_text, show_info=_silent
+        )
+        frames, sample_rate_hz = read_clip(path)
+        scale = np.float32(1 << (frames.dtype.itemsize * 8 - 1)) if frames.dtype.kind == "i" else np.float32(1)
+        samples = self._torch.from_numpy(np.ascontiguousarray(frames.astype(np.float32).T) / scale)
+        if not bool(samples.any()):
+            raise InvalidSetting(f"voice {voice.id!r}: the reference clip is silent")
+        return Clip(samples, sample_rate_hz, reference_text)
+
+    def check(self, segment: Segment, conditioning: Conditioning) -> None:
+        clip = _clip(conditioning)
+        params = _params(segment.params)
+        chunks = self._chunks(segment, clip, params)
+        if not any(char.isalnum() for chunk in chunks for char in chunk):
+            raise SegmentRefused("there is nothing in it that can be said")
+        unknown = f5_text.unknown_letters(f5_text.to_tokens("".join(chunks)), self._vocab)
+        if unknown:
+            raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
+        reference_samples = clip.samples.shape[-1] * f5_text.SAMPLE_RATE_HZ // clip.sample_rate_hz
+        conditioned = f5_text.conditioning_text(clip.reference_text)
+        shared = f5_text.share_duration(
+            chunks, reference_samples, params.get("fix_duration"), params.get("cross_fade_duration", 0.15)
+        )
+        for chunk, fixed in zip(chunks, shared, strict=True):
+            speed = f5_text.spoken_speed(chunk, segment.speed)
+            if f5_text.duration_frames(reference_samples, conditioned, chunk, speed, fixed) > MAX_FRAMES:
+                raise SegmentRefused(
+                    f"it would be longer than the model's {MAX_FRAMES} frames (87 s with the reference)"
+                )
+
+    def speak(self, segment: Segment, conditioning: Conditioning) -> Pcm:
+        clip = _clip(conditioning)
+        params = _params(segment.params)
+        pcm = self._infer(self._chunks(segment, clip, params), clip, params, segment.speed, segment.seed)
+        if params.get("remove_silence", False):
+            pcm = self._without_silence(pcm)
+        return np.ascontiguousarray(pcm, np.float32)
+
+    def close(self) -> None:
+        del self._model, self._vocoder
+
+    def _chunks(self, segment: Segment, clip: Clip, params: Mapping[str, Any]) -> list[str]:
+        said = texts.say(segment.text, segment.language) if params.get("normalize", True) else segment.text
+        reference_s = clip.samples.shape[-1] / clip.sample_rate_hz
+        longest = f5_text.chunk_bytes(clip.reference_text, reference_s, segment.speed)
+        chunks: list[str] = self._upstream.chunk_text(said, max_chars=longest)
+        return chunks
+
+    def _infer(self, chunks: list[str], clip: Clip, params: Mapping[str, Any], speed: float, seed: int) -> Pcm:
+        # The text that a failed request left in upstream's cache would be spoken now.
+        self._model.transformer.clear_cache()
+        self._torch.manual_seed(seed)
+        spoken, _, _ = next(
+            self._upstream.infer_batch_process(
+                (clip.samples, clip.sample_rate_hz),
+                clip.reference_text,
+                chunks,
+                self._model,
+                self._vocoder,
+                mel_spec_type=self._mel_spec_type,
+                progress=None,
+                target_rms=params.get("target_rms", 0.1),
+                cross_fade_duration=params.get("cross_fade_duration", 0.15),
+                nfe_step=params.get("nfe_steps", 32),
+                cfg_strength=params.get("cfg_strength", 2.0),
+                sway_sampling_coef=params.get("sway", -1.0),
+                speed=speed,
+                fix_duration=params.get("fix_duration"),
+                device=self._device,
+            )
+        )
+        if spoken is None:
+            raise SegmentRefused("there is nothing in it that can be said")
+        pcm: Pcm = np.atleast_1d(spoken)
+        return pcm
+
+    def _without_silence(self, pcm: Pcm) -> Pcm:
+        """Upstream's own, which works on a file."""
+        import soundfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "speech.wav"
+            soundfile.write(path, pcm, f5_text.SAMPLE_RATE_HZ)
+            self._upstream.remove_silence_for_generated_wav(str(path))
+            frames, _ = read_clip(path)
+        spoken: Pcm = frames[:, 0].astype(np.float32) / np.float32(32_768)
+        return spoken
+
+    def _fit(self) -> Cost:
+        """One evaluation of a short clip, timed; the rest follows from the number of frames."""
+        noise = self._torch.randn(1, f5_text.SAMPLE_RATE_HZ, generator=self._torch.Generator().manual_seed(0)) * 0.1
+        clip = Clip(noise, f5_text.SAMPLE_RATE_HZ, "Warm, quixotic zephyrs. ")
+        elapsed = []
+        for _ in range(2):
+            started = time.perf_counter()
+            spoken = self._infer(["Hello there, and hello again."], clip, {"nfe_steps": 1}, 1.0, 0)
+            elapsed.append(time.perf_counter() - started)
+        frames = (noise.shape[-1] + len(spoken)) / f5_text.HOP_SAMPLES
+        # 32 evaluations of frames that each cost the same: linear on a CPU, too much on a GPU, where it matters less.
+        ms_per_frame = min(elapsed) * 1e3 * 32 / frames
+        per_char = _AUDIO_MS_PER_CHAR * f5_text.SAMPLE_RATE_HZ / 1e3 / f5_text.HOP_SAMPLES * ms_per_frame
+        return Cost(1, _REFERENCE_FRAMES * ms_per_frame, per_char, _AUDIO_MS_PER_CHAR)
+
+
+def load(options_table: Mapping[str, object], threads: int) -> F5Reference:
+    """The entry point."""
+    return F5Reference(options.read(Options, "f5-reference", options_table), threads)
+
+
+def _clip(conditioning: Conditioning) -> Clip:
+    if not isinstance(conditioning, Clip):
+        raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
+    return conditioning
+
+
+def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Checked against ``PARAMS``. Raises InvalidSetting."""
+    for name, value in params.items():
+        schema = PARAMS["properties"].get(name)
+        if schema is None:
+            known = ", ".join(PARAMS["properties"])
+            raise InvalidSetting(f"f5-reference has no parameter {name!r}; known are: {known}")
+        if schema["type"] == "boolean":
+            if not isinstance(value, bool):
+                raise InvalidSetting(f"{name} must be true or false, not {value!r}")
+            continue
+        kinds = (int,) if schema["type"] == "integer" else _NUMBER
+        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
+        above = "exclusiveMinimum" in schema
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, kinds)
+            or not low <= value <= high
+            or (above and value == low)
+        ):
+            raise InvalidSetting(
+                f"{name} must be {'a whole number' if kinds == (int,) else 'a number'} "
+                f"{f'above {low}, {high} at most' if above else f'from {low} to {high}'}, not {value!r}"
+            )
+    return params
+
+
+def _has_ema(torch: Any, checkpoint: Path) -> bool:
+    """Upstream wants to be told which of the two layouts a file has."""
+    if checkpoint.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(str(checkpoint), framework="pt") as tensors:
+            return any(key.startswith("ema_model.") for key in tensors.keys())  # noqa: SIM118 - no mapping
+    return "ema_model_state_dict" in torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+
+
+def _revision(files: weights.Files, torch_version: str) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for path in (files.checkpoint, files.vocab, *sorted(files.vocoder_dir.iterdir())):
+        if path.is_file():
+            with path.open("rb") as file:
+                for block in _blocks(file):
+                    digest.update(block)
+    return f"{digest.hexdigest()}-{version('f5-tts')}-{torch_version}-{texts.VERSION}"
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    while block := file.read(1 << 20):
+        yield block
+
+
+def _silent(*_: object, **__: object) -> None:
+    """In the place of ``print``."""

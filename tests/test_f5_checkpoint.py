@@ -1,0 +1,173 @@
+"""Checkpoints in every layout that upstream and its fine-tunes write, and the ones that do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+import f5_model  # noqa: E402
+from ishowtts.engines.f5 import dit, precision  # noqa: E402
+from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
+from ishowtts.engines.f5.config import architecture  # noqa: E402
+from ishowtts.errors import InvalidSetting  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+Weights = dict[str, Any]
+SHAPES = dit.shapes(architecture(f5_model.config()), len(f5_model.TOKENS))
+
+
+def _named(prefix: str, weights: Weights) -> Weights:
+    return {prefix + name: tensor for name, tensor in weights.items()}
+
+
+def _older(weights: Weights) -> Weights:
+    beside = {"mel_spec.mel_stft.mel_scale.fb": torch.zeros(3), "mel_spec.mel_stft.spectrogram.window": torch.zeros(3)}
+    return _named("ema_model.transformer.", weights) | _named("ema_model.", beside) | {"initted": torch.tensor(True)}
+
+
+def _pickled(path: Path, content: object) -> Path:
+    torch.save(content, path.with_suffix(".pt"))
+    return path.with_suffix(".pt")
+
+
+def _tensors(path: Path, content: Weights) -> Path:
+    save_file(content, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+LAYOUTS: dict[str, Callable[[Path, Weights], Path]] = {
+    "safetensors, moving average": lambda p, w: _tensors(p, _named("ema_model.transformer.", w)),
+    "safetensors, older": lambda p, w: _tensors(p, _older(w) | {"step": torch.tensor(5)}),
+    "safetensors, plain": lambda p, w: _tensors(p, _named("transformer.", w)),
+    "safetensors, both": lambda p, w: _tensors(
+        p, _named("transformer.", {k: v + 1 for k, v in w.items()}) | _named("ema_model.transformer.", w)
+    ),
+    "safetensors, half precision": lambda p, w: _tensors(
+        p, _named("ema_model.transformer.", {k: v.half() for k, v in w.items()})
+    ),
+    "pt, moving average": lambda p, w: _pickled(p, {"ema_model_state_dict": _older(w)}),
+    "pt, training": lambda p, w: _pickled(
+        p,
+        {
+            "model_state_dict": _named("transformer.", {k: v + 1 for k, v in w.items()}),
+            "ema_model_state_dict": _older(w) | {"step": torch.tensor(5)},
+            "optimizer_state_dict": {"state": {0: torch.zeros(3)}},
+            "update": 100,
+        },
+    ),
+    "pt, plain": lambda p, w: _pickled(p, {"model_state_dict": _named("transformer.", w)}),
+    "pt, bare": lambda p, w: _pickled(p, w),
+    "pt, both in one table": lambda p, w: _pickled(
+        p, _named("transformer.", {k: v + 1 for k, v in w.items()}) | _named("ema_model.transformer.", w)
+    ),
+    "pt, before zip": lambda p, w: (
+        torch.save({"ema_model_state_dict": _older(w)}, p.with_suffix(".pt"), _use_new_zipfile_serialization=False),
+        p.with_suffix(".pt"),
+    )[1],
+}
+
+
+def load(path: Path, vocabulary: int = len(f5_model.TOKENS), ema: bool = True) -> dit.DiT:
+    with torch.inference_mode():
+        return dit.DiT(
+            architecture(f5_model.config()), Checkpoint(path, ema), vocabulary, precision.choose("cpu", "fp32")
+        )
+
+
+def flow(model: dit.DiT) -> torch.Tensor:
+    noise = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        prompt = model.prompt(np.arange(9), torch.randn(10, 100, generator=noise), 30)
+        return model.velocities([dit.Evaluation(prompt, torch.randn(30, 100, generator=noise), 0.0, 2.0)])[0]
+
+
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    path = tmp_path_factory.mktemp("plain") / "x"
+    return flow(load(_tensors(path, f5_model.dit_weights(f5_model.config()))))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_loads(layout: str, tmp_path: Path, wanted: torch.Tensor) -> None:
+    path = LAYOUTS[layout](tmp_path / "model", f5_model.dit_weights(f5_model.config()))
+    found = flow(load(path))
+    assert float((found - wanted).norm() / wanted.norm()) < (1e-2 if "half" in layout else 1e-7)
+
+
+def test_plain_weights_on_request(tmp_path: Path, wanted: torch.Tensor) -> None:
+    weights = f5_model.dit_weights(f5_model.config())
+    other = f5_model.dit_weights(f5_model.config(), seed=9)
+    path = _pickled(
+        tmp_path / "m",
+        {"model_state_dict": _named("transformer.", weights), "ema_model_state_dict": _older(other)},
+    )
+    assert torch.equal(flow(load(path, ema=False)), wanted)
+    assert not torch.allclose(flow(load(path)), wanted)
+    with pytest.raises(InvalidSetting, match="moving average only"):
+        load(_pickled(tmp_path / "n", {"ema_model_state_dict": _older(other)}), ema=False)
+
+
+def test_the_model_owes_nothing_to_the_file(tmp_path: Path, wanted: torch.Tensor) -> None:
+    path = _tensors(tmp_path / "m", f5_model.dit_weights(f5_model.config()))
+    model = load(path)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    assert torch.equal(flow(model), wanted)
+
+
+def test_fine_tune_with_its_own_vocabulary(tmp_path: Path) -> None:
+    weights = f5_model.dit_weights(f5_model.config(), vocabulary=31)
+    path = _tensors(tmp_path / "m", _named("ema_model.transformer.", weights))
+    assert flow(load(path, vocabulary=31)).shape == (30, 100)
+    with pytest.raises(InvalidSetting, match=r"text_embed\.text_embed\.weight is \[32, 32\] instead of"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda w: w.pop("proj_out.bias"), "missing: proj_out.bias"),
+        (lambda w: w.update(extra=torch.zeros(1)), "unexpected: extra"),
+        (
+            lambda w: w.update({"proj_out.bias": torch.zeros(7)}),
+            r"misshapen: proj_out.bias is \[7\] instead of \[100\]",
+        ),
+        (lambda w: [w.pop(n) for n in list(w) if "blocks.1." in n], "missing: .* and .* more"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: Callable[[Weights], object], said: str) -> None:
+    weights = f5_model.dit_weights(f5_model.config())
+    change(weights)
+    for path in (_tensors(tmp_path / "m", weights), _pickled(tmp_path / "m", weights)):
+        with pytest.raises(InvalidSetting, match=said):
+            load(path)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    whole = _tensors(tmp_path / "m", f5_model.dit_weights(f5_model.config())).read_bytes()
+    for number, content in enumerate((b"", b"\x00" * 100, whole[: len(whole) // 2], b"not a model at all")):
+        for suffix in (".safetensors", ".pt"):
+            path = tmp_path / f"damaged{number}{suffix}"
+            path.write_bytes(content)
+            with pytest.raises(InvalidSetting, match="damaged"):
+                load(path)
+    with pytest.raises(InvalidSetting, match="there is no checkpoint"):
+        load(tmp_path / "absent.safetensors")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("raise SystemExit('ran')",))
+
+
+def test_a_pickle_is_not_run(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="more than weights"):
+        load(_pickled(tmp_path / "evil", {"model_state_dict": _Evil()}))

@@ -1,0 +1,448 @@
+"""f5 behind the engine protocol: slots that join, leave and fail without a trace in the others."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("pypinyin")
+
+import f5_model  # noqa: E402
+from f5_model import Small, segment  # noqa: E402
+from ishowtts.engine import Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
+from ishowtts.engines.f5 import params  # noqa: E402
+from ishowtts.engines.f5.engine import F5  # noqa: E402
+from ishowtts.engines.f5.saying import Join  # noqa: E402
+from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused  # noqa: E402
+
+SENTENCES = (
+    "Hello there.",
+    "The boats turned home in the evening, one by one.",
+    "ni hao",
+    "What a day it was, was it?",
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return f5_model.write(tmp_path_factory.mktemp("f5"))
+
+
+@pytest.fixture(scope="module")
+def loaded(small: Small) -> Iterator[F5]:
+    engine = small.engine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(loaded: F5) -> Iterator[F5]:
+    yield loaded
+    for slot in range(loaded.info.max_slots):
+        loaded.cancel(slot)
+
+
+@pytest.fixture(scope="module")
+def hum(small: Small, loaded: F5) -> Conditioning:
+    return loaded.prepare(small.voice())
+
+
+def run(engine: Engine, slots: list[int]) -> dict[int, list[Chunk]]:
+    """Steps until all are done."""
+    chunks: dict[int, list[Chunk]] = {slot: [] for slot in slots}
+    left = list(slots)
+    while left:
+        for chunk in engine.step(left):
+            chunks[chunk.slot].append(chunk)
+            if chunk.last:
+                left.remove(chunk.slot)
+    return chunks
+
+
+def sound(chunks: list[Chunk]) -> Pcm:
+    for chunk in chunks:
+        if chunk.error is not None:
+            raise chunk.error
+        assert chunk.pcm.dtype == np.float32
+        assert chunk.pcm.flags.c_contiguous
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    return np.concatenate([chunk.pcm for chunk in chunks])
+
+
+def speak(engine: Engine, said: Segment, conditioning: Conditioning) -> Pcm:
+    engine.admit(0, said, conditioning)
+    return sound(run(engine, [0])[0])
+
+
+def relative(found: Pcm, wanted: Pcm) -> float:
+    assert found.shape == wanted.shape
+    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+
+class TestSpeaking:
+    def test_is_an_engine(self, engine: F5) -> None:
+        assert isinstance(engine, Engine)
+        info = engine.info
+        assert (info.name, info.sample_rate_hz, info.device, info.max_shared) == ("f5", 24_000, "cpu", 1)
+        assert info.clones_voices
+        assert info.max_slots >= 1
+        assert info.cost.steps == 7
+        assert info.cost.ms_per_char >= 0
+        assert info.cost.fixed_ms + info.cost.ms_per_char > 0
+
+    def test_takes_the_steps_it_says(self, engine: F5, hum: Conditioning) -> None:
+        for steps in (4, 7, 32):
+            assert engine.admit(0, segment(SENTENCES[0], nfe_steps=steps), hum) == steps
+            for _ in range(steps - 1):
+                assert list(engine.step([0])) == []
+            (chunk,) = engine.step([0])
+            assert chunk.last
+
+    def test_seed_decides(self, engine: F5, hum: Conditioning) -> None:
+        first, again, other = (speak(engine, segment(SENTENCES[1], seed), hum) for seed in (3, 3, (1 << 53) - 1))
+        assert first.tobytes() == again.tobytes()
+        assert relative(other, first) > 0.1
+
+    def test_speed_decides_the_length(self, engine: F5, hum: Conditioning) -> None:
+        slow, plain, fast = (len(speak(engine, segment(SENTENCES[1], speed=s), hum)) for s in (0.5, 1.0, 2.0))
+        assert slow == pytest.approx(2 * plain, rel=0.02)
+        assert fast == pytest.approx(plain / 2, rel=0.02)
+
+    def test_long_text_is_made_in_pieces_that_come_one_by_one(self, engine: F5, hum: Conditioning) -> None:
+        text = " ".join(SENTENCES * 4)
+        left = engine.admit(0, segment(text), hum)
+        assert left > 7
+        assert left % 7 == 0
+        chunks = run(engine, [0])[0]
+        assert len(chunks) == left // 7
+        whole = sound(chunks)
+        hard = speak(engine, segment(text, cross_fade_duration=0.0), hum)
+        assert len(hard) - len(whole) == (len(chunks) - 1) * 3600
+
+    def test_quiet_reference_gives_quiet_speech(self, engine: F5, hum: Conditioning) -> None:
+        usual, as_it_is = (speak(engine, segment(SENTENCES[1], target_rms=rms), hum) for rms in (0.1, 0.001))
+        assert np.abs(usual).mean() < np.abs(as_it_is).mean() * 0.9
+
+    def test_duration_can_be_fixed(self, engine: F5, hum: Conditioning) -> None:
+        pcm = speak(engine, segment(SENTENCES[1], fix_duration=5.0), hum)
+        reference = hum.level.samples // 256  # type: ignore[attr-defined]
+        assert len(pcm) == (int(5.0 * 24_000 / 256) - reference - 1) * 256
+
+    def test_no_guidance_for_some_t_is_cheaper_and_another_sound(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[bool] = []
+        original = engine.dit.velocities
+        monkeypatch.setattr(engine.dit, "velocities", lambda es: (seen.extend(e.guided for e in es), original(es))[1])
+        full = speak(engine, segment(SENTENCES[1]), hum)
+        part = speak(engine, segment(SENTENCES[1], cfg_interval=[0.0, 0.3]), hum)
+        none = speak(engine, segment(SENTENCES[1], cfg_strength=0), hum)
+        assert seen[:7] == [True] * 7
+        assert seen[7:14] == [True] * 6 + [False]
+        assert seen[14:] == [False] * 7
+        assert relative(part, full) > 0.001
+        assert relative(none, full) > 0.001
+
+
+class TestShortTexts:
+    def test_get_the_time_that_the_request_says(self, engine: F5, hum: Conditioning) -> None:
+        def samples(text: str, **given: Any) -> int:
+            return len(speak(engine, segment(text, **given), hum))
+
+        assert samples("Thank you") > 2 * samples("Thank you", short_speed_rule="off")
+        even = samples("Hi", short_speed_rule="even")
+        padded = samples("Hi", short_speed_rule="even", short_padding=True)
+        assert samples("Hi", short_speed_rule="off") < even < padded
+        long = "This is no text of a few words."
+        assert samples(long) == samples(long, short_speed_rule="even", short_padding=True)
+
+    def test_rules_are_checked(self, engine: F5, hum: Conditioning) -> None:
+        with pytest.raises(InvalidSetting, match="upstream, even or off"):
+            engine.admit(0, segment("Hi", short_speed_rule="never"), hum)
+
+
+class TestSlots:
+    def test_join_and_leave_at_random_and_hear_nothing_of_each_other(self, engine: F5, hum: Conditioning) -> None:
+        choice = random.Random(11)
+        said = [
+            segment(choice.choice(SENTENCES), seed, choice.choice([0.8, 1.0, 1.3]), nfe_steps=choice.choice([4, 7, 10]))
+            for seed in range(24)
+        ]
+        alone = [speak(engine, one, hum) for one in said]
+        waiting = list(enumerate(said))
+        owner: dict[int, int] = {}
+        cancelled: set[int] = set()
+        heard: dict[int, list[Chunk]] = {number: [] for number in range(len(said))}
+        while waiting or owner:
+            free = [slot for slot in range(engine.info.max_slots) if slot not in owner]
+            while waiting and free and choice.random() < 0.6:
+                number, one = waiting.pop()
+                engine.admit(free[0], one, hum)
+                owner[free.pop(0)] = number
+            if owner and choice.random() < 0.05:
+                slot = choice.choice(list(owner))
+                engine.cancel(slot)
+                cancelled.add(owner.pop(slot))
+            some = [slot for slot in owner if choice.random() < 0.7]
+            if some:
+                for chunk in engine.step(some):
+                    heard[owner[chunk.slot]].append(chunk)
+                    if chunk.last:
+                        del owner[chunk.slot]
+        assert 0 < len(cancelled) < 12
+        for number, wanted in enumerate(alone):
+            if number not in cancelled:
+                assert relative(sound(heard[number]), wanted) < 1e-5
+
+    def test_one_at_a_time_is_the_same_bits_in_every_order(self, engine: F5, hum: Conditioning) -> None:
+        said = [segment(text, seed) for seed, text in enumerate(SENTENCES[:3])]
+        alone = [speak(engine, one, hum).tobytes() for one in said]
+        for order in itertools.permutations(range(3)):
+            for slot in order:
+                engine.admit(slot, said[slot], hum)
+            chunks: dict[int, list[Chunk]] = {0: [], 1: [], 2: []}
+            for _ in range(7):
+                for slot in order:
+                    chunks[slot] += engine.step([slot])
+            assert [sound(chunks[slot]).tobytes() for slot in range(3)] == alone
+
+    def test_a_slot_in_use_is_refused(self, engine: F5, hum: Conditioning) -> None:
+        engine.admit(1, segment(SENTENCES[0]), hum)
+        for slot in (1, -1, engine.info.max_slots):
+            with pytest.raises(RuntimeError, match="not free"):
+                engine.admit(slot, segment(SENTENCES[0]), hum)
+        engine.cancel(1)
+        engine.cancel(1)
+        engine.admit(1, segment(SENTENCES[0]), hum)
+
+    def test_cancelled_slots_leave_nothing_behind(self, engine: F5, hum: Conditioning) -> None:
+        wanted = speak(engine, segment(SENTENCES[1], 9), hum)
+        for steps in range(7):
+            engine.admit(0, segment(SENTENCES[3], steps), hum)
+            for _ in range(steps):
+                list(engine.step([0]))
+            engine.cancel(0)
+            assert speak(engine, segment(SENTENCES[1], 9), hum).tobytes() == wanted.tobytes()
+
+    def test_two_engines_at_once(self, small: Small, hum: Conditioning, loaded: F5) -> None:
+        other = small.engine()
+        wanted = [speak(loaded, segment(SENTENCES[1], seed), hum) for seed in range(4)]
+        heard: dict[str, list[Pcm]] = {"loaded": [], "other": []}
+
+        def work(name: str, engine: F5) -> None:
+            conditioning = engine.prepare(small.voice())
+            heard[name] = [speak(engine, segment(SENTENCES[1], seed), conditioning) for seed in range(4)]
+
+        threads = [threading.Thread(target=work, args=pair) for pair in (("loaded", loaded), ("other", other))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        other.close()
+        for name in heard:
+            assert [pcm.tobytes() for pcm in heard[name]] == [pcm.tobytes() for pcm in wanted]
+
+
+class TestFailures:
+    def test_who_is_at_fault_ends_and_nobody_else(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Out of memory together, and one of them alone too."""
+        wanted = [speak(engine, segment(SENTENCES[1], seed), hum) for seed in (0, 1)]
+        for slot in (0, 1):
+            engine.admit(slot, segment(SENTENCES[1], slot), hum)
+        engine.admit(2, segment(SENTENCES[1], fix_duration=20.0), hum)
+        original = engine.dit.velocities
+
+        def scarce(evaluations: Any) -> Any:
+            if sum(e.prompt.frames for e in evaluations) > 1500:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return original(evaluations)
+
+        monkeypatch.setattr(engine.dit, "velocities", scarce)
+        chunks = run(engine, [0, 1, 2])
+        assert isinstance(chunks[2][-1].error, torch.OutOfMemoryError)
+        assert len(chunks[2]) == 1
+        for slot in (0, 1):
+            assert relative(sound(chunks[slot]), wanted[slot]) < 1e-5
+        monkeypatch.undo()
+        assert relative(speak(engine, segment(SENTENCES[1], 0), hum), wanted[0]) == 0
+
+    def test_not_a_number_ends_its_own_slot(self, engine: F5, hum: Conditioning) -> None:
+        wanted = speak(engine, segment(SENTENCES[1]), hum)
+        engine.admit(0, segment(SENTENCES[1]), hum)
+        engine.admit(1, segment(SENTENCES[3]), hum)
+        list(engine.step([0, 1]))
+        with torch.inference_mode():
+            engine._slots[1].x[5, 5] = float("nan")
+        chunks = run(engine, [0, 1])
+        assert relative(sound(chunks[0]), wanted) < 1e-5
+        assert isinstance(chunks[1][-1].error, ArithmeticError)
+        assert chunks[1][-1].last
+
+    def test_a_vocoder_that_fails_ends_one_slot(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for slot in (0, 1):
+            engine.admit(slot, segment(SENTENCES[slot]), hum)
+        original = engine.vocos.decode
+        turns = itertools.count()
+
+        def fail_once(frames: torch.Tensor) -> torch.Tensor:
+            if next(turns) == 0:
+                raise RuntimeError("no memory for the vocoder")
+            return original(frames)
+
+        monkeypatch.setattr(engine.vocos, "decode", fail_once)
+        chunks = run(engine, [0, 1])
+        assert [chunks[slot][-1].error is None for slot in (0, 1)] == [False, True]
+
+    def test_a_lost_device_breaks_the_engine(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(evaluations: Any) -> Any:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        engine.admit(0, segment(SENTENCES[0]), hum)
+        monkeypatch.setattr(engine.dit, "velocities", lost)
+        with pytest.raises(EngineBroken):
+            list(engine.step([0]))
+
+    def test_nothing_to_say_is_refused(self, engine: F5, hum: Conditioning) -> None:
+        for text in ("", "   ", "...!?", "\U0001f600\U0001f389"):
+            with pytest.raises(SegmentRefused, match="nothing"):
+                engine.admit(0, segment(text), hum)
+
+    def test_letters_that_the_vocabulary_lacks_are_refused(self, engine: F5, hum: Conditioning) -> None:
+        """Upstream makes silence of them."""
+        for text in ("\u0645\u0631\u062d\u0628\u0627", "h\u00e9llo OK"):
+            with pytest.raises(SegmentRefused, match="lacks"):
+                engine.admit(0, segment(text), hum)
+        assert len(speak(engine, segment("OK \u4f60\u597d."), hum)) > 2400
+
+    def test_too_long_is_refused_before_anything_is_made(self, engine: F5, hum: Conditioning) -> None:
+        with pytest.raises(SegmentRefused, match=r"8192|87 s"):
+            engine.admit(0, segment("a" * 4000, fix_duration=90.0), hum)
+        limit = 8192 * 256 / 24_000
+        assert engine.admit(0, segment("a", fix_duration=limit), hum) == 7
+        assert engine._slots[0].frames == 8192
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"nfe_steps": 3}, "from 4 to 64"),
+            ({"nfe_steps": 65}, "from 4 to 64"),
+            ({"nfe_steps": 7.5}, "from 4 to 64"),
+            ({"nfe_steps": True}, "from 4 to 64"),
+            ({"schedule": "cosine"}, "epss, linear"),
+            ({"sway": -1.5}, "sway"),
+            ({"cfg_strength": -1}, "cfg_strength"),
+            ({"cfg_strength": float("nan")}, "cfg_strength"),
+            ({"cfg_interval": [0.5, 0.2]}, "end before"),
+            ({"cfg_interval": 0.5}, "two numbers"),
+            ({"fix_duration": "long"}, "fix_duration"),
+            ({"target_rms": 0}, "target_rms"),
+            ({"remove_silence": 1}, "true or false"),
+            ({"nfe_step": 7}, "did you mean 'nfe_steps'"),
+        ],
+    )
+    def test_parameters_are_checked(self, engine: F5, hum: Conditioning, given: dict[str, Any], said: str) -> None:
+        with pytest.raises(InvalidSetting, match=said):
+            engine.admit(0, segment(SENTENCES[0], **given), hum)
+
+    def test_options_are_checked(self, small: Small) -> None:
+        for options, said in (
+            ({"compile": "yes"}, "compile"),
+            ({"nfe_steps": 3}, "nfe_steps"),
+            ({"max_slots": -1}, "max_slots"),
+        ):
+            with pytest.raises(InvalidSetting, match=said):
+                small.engine(**options)
+
+    def test_voices_are_checked(self, small: Small, engine: F5) -> None:
+        import dataclasses
+
+        for changed, said in (
+            ({"reference_path": None}, "needs a reference"),
+            ({"reference_text": " "}, "needs a reference"),
+            ({"hints": {"pitch": 1}}, "no hint 'pitch'"),
+            ({"hints": {"prepared": 1}}, "prepared"),
+        ):
+            with pytest.raises(InvalidSetting, match=said):
+                engine.prepare(dataclasses.replace(small.voice(), **changed))
+
+
+class TestAuto:
+    def test_steps_follow_the_text_alone(self, engine: F5, hum: Conditioning) -> None:
+        for text, steps in (("Hi there.", 16), ("x" * 24, 10), ("x" * 59, 10), ("x" * 60, 7)):
+            assert engine.admit(0, segment(text, nfe_steps="auto"), hum) == steps
+            engine.cancel(0)
+
+    def test_can_be_the_default(self, small: Small) -> None:
+        engine = small.engine(nfe_steps=0)
+        assert engine.admit(0, segment("Hi there."), engine.prepare(small.voice())) == 16
+        engine.close()
+
+
+class TestJoin:
+    def test_is_upstreams_cross_fade(self) -> None:
+        noise = np.random.default_rng(0)
+        for lengths in ((9000, 8000, 7000), (9000, 100, 7000), (50, 60, 70), (4000, 0, 4000)):
+            waves = [noise.standard_normal(n).astype(np.float32) for n in lengths]
+            join = Join(params.Params())
+            parts = [join.add(wave, last=number == 2) for number, wave in enumerate(waves)]
+            wanted: Any = waves[0]
+            for wave in waves[1:]:
+                n = min(3600, len(wanted), len(wave))
+                mixed = wanted[len(wanted) - n :] * np.linspace(1, 0, n) + wave[:n] * np.linspace(0, 1, n)
+                wanted = np.concatenate([wanted[: len(wanted) - n], mixed, wave[n:]])
+            assert np.allclose(np.concatenate(parts), wanted, atol=1e-6)
+            assert len(parts[0]) > 0 or lengths[0] <= 3600
+
+    def test_silence_is_shortened_when_asked(self) -> None:
+        noise = np.random.default_rng(0).standard_normal(24_000).astype(np.float32) * 0.1
+        pause = np.zeros(72_000, np.float32)
+        join = Join(params.Params(remove_silence=True))
+        assert len(join.add(noise, last=False)) == 0
+        assert len(join.add(np.concatenate((pause, noise)), last=True)) == pytest.approx(3 * 24_000, abs=4800)
+
+
+class TestImport:
+    def test_needs_torch_numpy_and_safetensors_alone(self) -> None:
+        code = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        allowed = ("torch", "numpy", "safetensors", "ishowtts")
+        if name == "ishowtts._native" or name.partition(".")[0] in (
+            "pypinyin", "rjieba", "wetext", "num2words", "yaml", "huggingface_hub", "torchaudio", "scipy", "soundfile"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+import torch, numpy, safetensors, time
+started = time.perf_counter()
+import ishowtts.engines.f5.engine
+import ishowtts.engines.f5
+print(time.perf_counter() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds, _, rest = done.stdout.partition(" ")
+        assert rest.strip() == "[]"
+        # 0.05 s on an idle machine; a busy one may take long.
+        assert float(seconds) < 3.0
+
+
+def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:
+    assert small.engine().info.revision == loaded.info.revision
+    assert small.engine(dtype="bf16").info.revision != loaded.info.revision
+    assert f5_model.write(tmp_path, pe_attn_head=1).engine().info.revision != loaded.info.revision

@@ -1,0 +1,164 @@
+"""f5-reference against the package that it wraps: the same samples, whatever came before. Needs f5-tts and torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_f5
+from ishowtts.engine import Segment, Voice
+from ishowtts.errors import InvalidSetting, SegmentRefused
+
+pytest.importorskip("f5_tts", reason="the upstream package is not installed")
+
+TEXT = "Hello there world, and more."
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return small_f5.make(tmp_path_factory.mktemp("small")) | {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def engine(options: dict[str, str]) -> Iterator[Any]:
+    from ishowtts.engines import f5_reference
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        engine = f5_reference.load(options, 2)
+    assert printed.getvalue() == "", "standard output is where `say -o -` puts its speech"
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def voice(options: dict[str, str]) -> Voice:
+    clip = Path(options["checkpoint"]).parent / "reference.wav"
+    return Voice("mine", "1", ("en",), {}, str(clip), small_f5.REFERENCE_TEXT)
+
+
+def segment(text: str = TEXT, seed: int = 5, speed: float = 1.0, **params: object) -> Segment:
+    return Segment(text, None, seed, speed, {"nfe_steps": 4, "normalize": False, **params})
+
+
+def upstream(engine: Any, voice: Voice, text: str, seed: int, **arguments: Any) -> np.ndarray:
+    """Upstream's own chain, as its command line calls it."""
+    import torch
+
+    functions = engine._upstream
+    clip, reference_text = functions.preprocess_ref_audio_text(voice.reference_path, voice.reference_text)
+    torch.manual_seed(seed)
+    spoken, rate_hz, _ = functions.infer_process(
+        clip, reference_text, text, engine._model, engine._vocoder, nfe_step=4, device="cpu", **arguments
+    )
+    assert rate_hz == engine.info.sample_rate_hz
+    return np.asarray(spoken)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "theirs"),
+    [
+        (TEXT, {}, {}),
+        ("Hi.", {}, {}),
+        (TEXT, {"cfg_strength": 0.0, "sway": 0.0}, {"cfg_strength": 0.0, "sway_sampling_coef": 0.0}),
+        (TEXT, {"speed": 1.5, "target_rms": 0.2}, {"speed": 1.5, "target_rms": 0.2}),
+        (TEXT, {"fix_duration": 3.0}, {"fix_duration": 3.0}),
+    ],
+)
+def test_samples_are_upstreams(
+    engine: Any, voice: Voice, text: str, given: dict[str, Any], theirs: dict[str, Any]
+) -> None:
+    spoken = engine.speak(segment(text, **given), engine.prepare(voice))
+    assert spoken.dtype == np.float32
+    assert np.abs(spoken).max() > 0
+    np.testing.assert_array_equal(spoken, upstream(engine, voice, text, 5, **theirs))
+
+
+def test_the_seed_decides(engine: Any, voice: Voice) -> None:
+    clip = engine.prepare(voice)
+    first, again, other = (engine.speak(segment(seed=seed), clip) for seed in (1, 1, 2))
+    assert (first == again).all()
+    assert not np.array_equal(first, other)
+
+
+def test_a_failed_request_leaves_no_text_behind(engine: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = engine.prepare(voice)
+    wanted = engine.speak(segment("Hello world again."), clip)
+    calls = 0
+
+    def fail_in_the_middle(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise RuntimeError("out of memory")
+        return forward(*arguments, **named)
+
+    forward = engine._model.transformer.forward
+    monkeypatch.setattr(engine._model.transformer, "forward", fail_in_the_middle)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.speak(segment("Another text."), clip)
+    np.testing.assert_array_equal(engine.speak(segment("Hello world again."), clip), wanted)
+
+
+def test_numbers_are_read_unless_told_otherwise(engine: Any, voice: Voice) -> None:
+    clip = engine.prepare(voice)
+    words = engine.speak(segment("I have five apples."), clip)
+    np.testing.assert_array_equal(engine.speak(segment("I have 5 apples.", normalize=True), clip), words)
+    assert not np.array_equal(engine.speak(segment("I have 5 apples."), clip), words)
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "error", "told"),
+    [
+        ("!!!", {}, SegmentRefused, "nothing in it"),
+        ("", {}, SegmentRefused, "nothing in it"),
+        ("かな", {}, SegmentRefused, "vocabulary lacks"),
+        ("word " * 400, {"fix_duration": None}, InvalidSetting, "fix_duration must be"),
+        (TEXT, {"nfe_steps": 3}, InvalidSetting, "nfe_steps must be a whole number from 4 to 64"),
+        (TEXT, {"nfe_step": 8}, InvalidSetting, "no parameter 'nfe_step'"),
+        (TEXT, {"normalize": 1}, InvalidSetting, "normalize must be true or false"),
+        ("a" * 4000, {}, SegmentRefused, "8192 frames"),
+    ],
+)
+def test_refuses_what_it_cannot_say(
+    engine: Any, voice: Voice, text: str, params: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        engine.check(segment(text, **params), engine.prepare(voice))
+
+
+def test_a_voice_needs_a_clip(engine: Any) -> None:
+    with pytest.raises(InvalidSetting, match="no reference clip"):
+        engine.prepare(Voice("heart", "1", (), {}, None, None))
+
+
+def test_pt_checkpoints_load(options: dict[str, str], engine: Any, voice: Voice) -> None:
+    from ishowtts.engines import f5_reference
+
+    other = f5_reference.load(options | {"checkpoint": str(Path(options["checkpoint"]).parent / "ema.pt")}, 2)
+    same = other.speak(segment(), other.prepare(voice))
+    np.testing.assert_array_equal(same, engine.speak(segment(), engine.prepare(voice)))
+    assert other.info.revision != engine.info.revision
+
+
+@pytest.mark.parametrize("text", [TEXT, "Hi.", "ni hao, hello"])
+@pytest.mark.parametrize("nfe_steps", [7, 16])
+def test_f5_is_upstreams_chain(engine: Any, voice: Voice, options: dict[str, str], text: str, nfe_steps: int) -> None:
+    """The reference's preparation included: from a clip and a text to the waveform."""
+    from ishowtts.engines import f5
+
+    ours = f5.load({**options, "dtype": "fp32"}, 2)
+    said = segment(text, nfe_steps=nfe_steps)
+    for _ in range(ours.admit(0, said, ours.prepare(voice))):
+        (chunk,) = list(ours.step([0])) or (None,)
+    assert chunk is not None
+    assert chunk.error is None
+    wanted = engine.speak(said, engine.prepare(voice))
+    assert len(chunk.pcm) == len(wanted)
+    assert np.corrcoef(chunk.pcm, wanted)[0, 1] > 0.9999
+    np.testing.assert_allclose(chunk.pcm, wanted, atol=1e-4 * float(np.abs(wanted).max()))
