@@ -36,11 +36,12 @@ ifneq ($(shell [ -x $(BIN)/python ] && cat $(VENV)/.made-at 2>/dev/null),$(CURDI
 $(VENV)/.made-at: FORCE
 endif
 
-.PHONY: help serve binary test test-rust test-python test-binary lint lint-rust lint-python lint-licences bench wheel clean FORCE
+.PHONY: help serve binary test test-rust test-python test-binary test-parity lint lint-rust lint-python lint-licences bench wheel clean FORCE
 
 help:
 	@echo 'make serve   start the server on 127.0.0.1:8880   (make serve ARGS="--port 9000")'
 	@echo 'make test    every test, Rust and Python          (make test-rust, make test-python ARGS="-k words")'
+	@echo 'make test-parity   the tests of F5-TTS beside the upstream package (installs it: 3 GB)'
 	@echo 'make binary  target/release/ishowtts-server, the server with Python inside of it'
 	@echo 'make lint    formatting, lints, types, licences'
 	@echo 'make bench   side-by-side measurements            (make bench ARGS="--help")'
@@ -73,6 +74,10 @@ $(VENV)/.test: $(VENV)/.made-at pyproject.toml scripts/test_tools.sh
 	@$(QUIETLY) 'installing the programs that tests use' scripts/test_tools.sh
 	@touch $@
 
+$(VENV)/.parity: $(VENV)/.test
+	@$(QUIETLY) 'installing the upstream package of F5-TTS (3 GB)' $(BIN)/pip install --quiet --group test --group parity
+	@touch $@
+
 $(VENV)/.lint: $(VENV)/.made-at pyproject.toml
 	@$(QUIETLY) 'installing the linters' $(BIN)/pip install --quiet --group lint
 	@touch $@
@@ -102,6 +107,10 @@ test-rust: $(VENV)/.native
 # One file stays on one worker, so that a server started by a file's fixture is started once.
 test-python: $(VENV)/.native $(VENV)/.test
 	@$(BIN)/python -m pytest --quiet --numprocesses $(TEST_JOBS) --dist loadfile $(ARGS)
+
+# Tests that compare with the upstream package are skipped without it; here it is there.
+test-parity: $(VENV)/.native $(VENV)/.parity
+	@$(BIN)/python -m pytest --quiet --numprocesses $(TEST_JOBS) --dist loadfile $(wildcard tests/test_f5_*.py) $(ARGS)
 
 # The server's own tests once more, against the program that embeds the interpreter (a debug build: same code, no wait).
 test-binary: $(VENV)/.native $(VENV)/.test

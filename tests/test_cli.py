@@ -385,7 +385,8 @@ def test_an_unknown_engine_is_a_wrong_setting(
     native.Config.fallback = ("fake", "hibary")
     assert cli.main(command) == 2
     assert one_error(capsys) == (
-        "ishowtts: my.toml:1: no engine is called 'hibary' (installed: espeak, fake, hibari); did you mean 'hibari'?\n"
+        "ishowtts: my.toml:1: no engine is called 'hibary' "
+        "(installed: espeak, f5, f5-reference, fake, hibari); did you mean 'hibari'?\n"
     )
     assert native.calls == []
 

@@ -19,6 +19,7 @@ import ishowtts
 import numpy as np
 import pytest
 from harness import COMMAND, environment, speech_body
+from small_f5 import write_clip
 
 TEXT = "  One is the first sentence of all. Two costs $100 at 9:30PM, they say.  Three is the last sentence."
 EXAMPLES = re.findall(
@@ -107,6 +108,30 @@ class TestStreams:
         with pytest.raises(ishowtts.SpeechError) as raised:
             speaker.speak("One is the first sentence of all. The second one of them holds a [raise] in it.")
         assert raised.value.code == "engine_failed"
+
+    def test_a_clip_of_ones_own_is_a_voice(self, speaker: ishowtts.Speaker, tmp_path: Path) -> None:
+        clip = tmp_path / "mine.wav"
+        write_clip(clip)
+        mine = speaker.speak(TEXT, reference_audio=clip, reference_text="What is said.")
+        assert mine.voice == "reference"
+        assert not np.array_equal(mine.samples, speaker.speak(TEXT).samples)
+
+    def test_one_that_cannot_be_used_is_told(self, speaker: ishowtts.Speaker, tmp_path: Path) -> None:
+        clip = tmp_path / "mine.wav"
+        with pytest.raises(ishowtts.SpeechError, match=r"reference_audio: mine\.wav cannot be read") as raised:
+            speaker.speak(TEXT, reference_audio=clip, reference_text="What is said.")
+        assert raised.value.code == "invalid_reference"
+        write_clip(clip)
+        with pytest.raises(ishowtts.SpeechError, match="reference_text must tell"):
+            speaker.speak(TEXT, reference_audio=clip)
+        with pytest.raises(TypeError, match="give both"):
+            speaker.speak(TEXT, reference_text="What is said.")
+        with pytest.raises(TypeError, match="give one of them"):
+            speaker.speak(TEXT, voice="wren", reference_audio=clip, reference_text="What is said.")
+
+    def test_without_postprocessing_the_text_goes_in_one_piece(self, speaker: ishowtts.Speaker) -> None:
+        spoken = speaker.speak(TEXT, postprocess=False)
+        assert [TEXT[caption.start_char : caption.end_char] for caption in spoken.captions] == [TEXT]
 
     def test_unknown_parameters_are_named(self, speaker: ishowtts.Speaker) -> None:
         with pytest.raises(ishowtts.SpeechError, match="nfe_steps"):

@@ -59,10 +59,14 @@ class Runtime:
         seed: int | None = None,
         cache: bool = True,
         params: dict[str, Any] | None = None,
+        reference: tuple[str | os.PathLike[str], str] | None = None,
+        whole: bool = False,
     ) -> Stream:
         """Waits until the engines can speak, then queues the text; returns before the first sound.
 
-        ``seed`` None: from text, voice and settings; -1: another each time. ``params``: the engine's own. Raises
+        ``seed`` None: from text, voice and settings; -1: another each time. ``params``: the engine's own.
+        ``reference``: a WAV file to clone and what is said in it, in the place of ``voice``. ``whole``: the engine gets
+        all of the text at once. Raises
         :class:`~ishowtts.errors.SpeechError` for what can be known by then.
         """
 

@@ -18,6 +18,9 @@ AUTO = "auto"
 _ALONE = ("fake", "espeak")
 """Engines that nobody else speaks for."""
 
+_EXTRAS = {"f5": "f5", "f5-reference": "reference"}
+"""Engines of ours whose packages come with an extra."""
+
 # Read once, when the libraries are imported: one budget for the program instead of one thread a core for each of them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -52,16 +55,26 @@ def load(name: str, options: Mapping[str, object], threads: int) -> Engine:
     try:
         make = point.load()
     except Exception as error:
-        raise IshowttsError(
-            f"the engine {name!r} of the package {package} could not be imported ({type(error).__name__}); "
-            f"is the package installed whole?"
-        ) from error
-    engine = make(options, threads)
+        raise _not_importable(name, package, error) from error
+    try:
+        engine = make(options, threads)
+    except ModuleNotFoundError as error:
+        raise _not_importable(name, package, error) from error
     if isinstance(engine, WholeSegmentEngine):
         return WholeSegmentAdapter(engine)
     if not isinstance(engine, Engine):
         raise IshowttsError(f"the engine {name!r} of the package {package} returned {type(engine).__name__}, no engine")
     return engine
+
+
+def _not_importable(name: str, package: str, error: Exception) -> IshowttsError:
+    if isinstance(error, ModuleNotFoundError) and package == "ishowtts" and name in _EXTRAS:
+        mend = f"install it with: pip install 'ishowtts[{_EXTRAS[name]}]'"
+        return IshowttsError(f"the engine {name!r} needs the package {error.name}; {mend}")
+    return IshowttsError(
+        f"the engine {name!r} of the package {package} could not be imported ({type(error).__name__}); "
+        f"is the package installed whole?"
+    )
 
 
 def _points() -> dict[str, EntryPoint]:

@@ -81,19 +81,37 @@ class Speaker:
         speed: float = 1.0,
         seed: int | None = None,
         cache: bool = True,
+        reference_audio: str | os.PathLike[str] | None = None,
+        reference_text: str | None = None,
+        postprocess: bool = True,
         **params: Any,
     ) -> SpeechStream:
         """Returns before the first sound; iterate over it, or over it with ``async for``.
 
         ``voice``: an id or alias; None: the default one. ``language``: BCP 47; None: the voice's. ``speed``: 0.25 to 4.
         ``seed``: None: from text, voice and settings, so that the same is said the same; -1: another each time.
-        ``cache``: may be answered from memory, and kept there. ``params``: the engine's own, such as ``nfe_steps``.
+        ``cache``: may be answered from memory, and kept there. ``reference_audio``: a WAV file to clone in the place of
+        a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at once
+        instead of sentence by sentence. ``params``: the engine's own, such as ``nfe_steps``.
 
         Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
         """
+        reference = None if reference_audio is None else (reference_audio, reference_text or "")
+        if reference_audio is None and reference_text is not None:
+            raise TypeError("reference_text is what is said in reference_audio: give both")
+        if reference is not None and voice is not None:
+            raise TypeError("reference_audio takes the place of voice: give one of them")
         return SpeechStream(
             self._runtime.speak(
-                text, voice=voice, language=language, speed=speed, seed=seed, cache=cache, params=params or None
+                text,
+                voice=voice,
+                language=language,
+                speed=speed,
+                seed=seed,
+                cache=cache,
+                params=params or None,
+                reference=reference,
+                whole=not postprocess,
             )
         )
 
@@ -106,10 +124,24 @@ class Speaker:
         speed: float = 1.0,
         seed: int | None = None,
         cache: bool = True,
+        reference_audio: str | os.PathLike[str] | None = None,
+        reference_text: str | None = None,
+        postprocess: bool = True,
         **params: Any,
     ) -> Audio:
         """All of it at once; arguments as for :meth:`stream`. Raises SpeechError: never a part of the speech."""
-        stream = self.stream(text, voice=voice, language=language, speed=speed, seed=seed, cache=cache, **params)
+        stream = self.stream(
+            text,
+            voice=voice,
+            language=language,
+            speed=speed,
+            seed=seed,
+            cache=cache,
+            reference_audio=reference_audio,
+            reference_text=reference_text,
+            postprocess=postprocess,
+            **params,
+        )
         return stream.collect()
 
     async def astream(self, text: str, **arguments: Any) -> SpeechStream:

@@ -4,6 +4,7 @@
 //! `audio` is the audio core on NumPy arrays.
 
 mod audio;
+mod auto;
 mod config;
 mod convert;
 #[cfg(feature = "embed")]

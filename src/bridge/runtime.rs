@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::{
         Arc, OnceLock, Weak,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -25,6 +26,7 @@ use tokio::{
 };
 
 use super::{
+    auto,
     config::Config,
     convert::{json_to_python, python_to_json},
     errors, host,
@@ -33,10 +35,11 @@ use super::{
 };
 use crate::{
     engine::StartHost,
+    error::Error,
     http,
     scheduler::{Class, Owner},
     speech::{EngineState, Speech, SpeechRequest},
-    voices::Library,
+    voices::{Library, Voice},
 };
 
 const TOKIO_THREADS: usize = 2;
@@ -106,15 +109,22 @@ impl Inner {
 
     fn hosts(&self) -> Vec<(String, StartHost)> {
         let mut seen = BTreeSet::new();
-        let first = self.config.engine.clone();
-        let fallbacks = fallbacks(&first, &self.config.fallback);
+        let config = &self.config;
+        let first = match config.engine.as_str() {
+            auto::AUTO => {
+                let clones = self.library.default_voice().is_ok_and(|voice| voice.reference.is_some());
+                auto::choose(&config.engines, clones)
+            }
+            named => named.to_owned(),
+        };
+        let fallbacks = fallbacks(&first, &config.fallback);
         let route = std::iter::once(first).chain(fallbacks);
         route
             .filter(|name| seen.insert(name.clone()))
             .map(|name| {
-                let options = self.config.engines.get(&name).map(serde_json::to_string);
+                let options = config.engines.get(&name).map(serde_json::to_string);
                 let options = options.and_then(Result::ok).unwrap_or_else(|| "{}".to_owned());
-                (name.clone(), host::start(name, options, self.config.threads()))
+                (name.clone(), host::start(name, options, config.threads()))
             })
             .collect()
     }
@@ -231,7 +241,8 @@ impl Runtime {
     }
 
     /// Waits for the engines if they load still, then queues the text. Returns before the first sound.
-    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true, params=None))]
+    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true, params=None,
+                       reference=None, whole=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn speak(
         &self,
@@ -244,13 +255,19 @@ impl Runtime {
         seed: Option<i64>,
         cache: bool,
         params: Option<&Bound<'_, PyDict>>,
+        reference: Option<(PathBuf, String)>,
+        whole: bool,
     ) -> PyResult<Stream> {
         let params = params.map(|params| python_to_json(params)).transpose()?;
         let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
+        let own_voice =
+            py.detach(|| reference.map(own_voice).transpose()).map_err(|error| errors::speech(py, &error))?;
         self.wait_ready(py, None)?;
         let request = SpeechRequest {
             text: text.to_string_lossy().into_owned(),
             voice,
+            own_voice,
+            whole,
             engine,
             language,
             speed,
@@ -389,6 +406,19 @@ impl Runtime {
     fn is_default(&self, id: &str) -> bool {
         self.inner.library.default_voice().is_ok_and(|voice| voice.id == id)
     }
+}
+
+fn own_voice((path, text): (PathBuf, String)) -> Result<Arc<Voice>, Error> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let refused = |code, message| Error::invalid(code, Some("reference_audio"), message);
+    if text.trim().is_empty() {
+        return Err(refused(
+            "invalid_reference",
+            "reference_text must tell what is said in reference_audio".to_owned(),
+        ));
+    }
+    let voice = Voice::of_clip(&path, &text);
+    voice.map(Arc::new).map_err(|fault| refused("invalid_reference", format!("reference_audio: {name} {fault}")))
 }
 
 /// Where scripts and supervisors look for the port, whatever the log level.

@@ -20,7 +20,7 @@ pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_envi
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The engine that speaks unless a request names another.
+    /// The engine that speaks unless a request names another; "auto": chosen by what this machine has.
     pub engine: String,
     /// Engines that are asked in turn for what `engine` cannot say. "auto": espeak, where its program is installed.
     pub fallback: Vec<String>,

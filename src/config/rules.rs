@@ -26,7 +26,7 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule {
         key: "engine",
-        must_be: "an engine's name such as \"hibari\"",
+        must_be: "an engine's name such as \"hibari\", or \"auto\"",
         fault: |config| unless(is_engine_name(&config.engine), &config.engine),
     },
     Rule {

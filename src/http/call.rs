@@ -149,6 +149,8 @@ fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest
         engine: models::engine_of(&app.speech.engines(), call.model.as_deref())?,
         text: call.text.clone(),
         voice: call.voice.clone(),
+        own_voice: None,
+        whole: false,
         language: call.language.clone(),
         speed: call.speed,
         seed: call.seed,

@@ -69,6 +69,8 @@ pub async fn stream_input(
         text: String::new(),
         engine: models::engine_of(&app.speech.engines(), model.as_deref())?,
         voice: Some(voice),
+        own_voice: None,
+        whole: false,
         language: fields::language(params.language_code.into(), Value::Null)?,
         speed: 1.0,
         seed: params.seed,

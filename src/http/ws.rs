@@ -170,6 +170,8 @@ impl Hub {
             text: String::new(),
             engine: models::engine_of(&self.app.speech.engines(), model.as_deref())?,
             voice: fields::name("voice", start.voice.into())?,
+            own_voice: None,
+            whole: false,
             language: fields::language(start.language.into(), Value::Null)?,
             speed: start.speed.unwrap_or(1.0),
             seed: start.seed,

@@ -31,6 +31,7 @@ pub use service::Speech;
 use crate::{
     engine::EngineInfo,
     scheduler::{Class, Owner},
+    voices::Voice,
 };
 
 /// Mono float32, shared between a job, its listeners and the cache.
@@ -42,6 +43,10 @@ pub struct SpeechRequest {
     pub text: String,
     /// Id or alias; none: the default voice.
     pub voice: Option<String>,
+    /// A voice outside of the library, in the place of `voice`.
+    pub own_voice: Option<Arc<Voice>>,
+    /// Said in one go: the engine gets all of the text, just as it stands.
+    pub whole: bool,
     /// An engine by name; none: the configured route.
     pub engine: Option<String>,
     /// BCP 47.

@@ -72,6 +72,7 @@ fn identity(config: &Config, request: &SpeechRequest, voice: &Voice, route: &[St
     part(request.text.as_bytes());
     part(request.language.as_deref().unwrap_or_default().as_bytes());
     part(&speed.to_le_bytes());
+    part(&[u8::from(request.whole)]);
     part(&(config.text.first_segment_chars as u64).to_le_bytes());
     for (name, value) in &request.params {
         part(name.as_bytes());
@@ -87,7 +88,8 @@ pub(super) fn script(request: &SpeechRequest, resolved: &Resolved, voice: &Voice
         engine: first.info.name.clone(),
         voice: voice.id.clone(),
         seed: resolved.seed,
-        may_fall_back: request.engine.is_none(),
+        // The voice would be looked for in the library.
+        may_fall_back: request.engine.is_none() && request.own_voice.is_none(),
         order: Order { class: request.class, owner: request.owner, streamed: request.streamed, continues: false },
     }
 }

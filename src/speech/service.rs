@@ -89,12 +89,19 @@ impl Speech {
     pub async fn speak(&self, request: SpeechRequest) -> Result<Speaking, Error> {
         self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
-        let voice = self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?;
+        let voice = match &request.own_voice {
+            Some(voice) => Arc::clone(voice),
+            None => self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
+        };
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
             return Ok(speaking);
         }
-        let pieces = text::segment_by_script(&request.text, self.limits(&route[0]), &route[0].info.scripts);
+        let pieces = if request.whole {
+            text::whole(&request.text)
+        } else {
+            text::segment_by_script(&request.text, self.limits(&route[0]), &route[0].info.scripts)
+        };
         if pieces.is_empty() {
             let message = "there is nothing to say: the text has no letters and no digits";
             return Err(Error::invalid("nothing_to_say", Some("input"), message));

@@ -8,7 +8,7 @@ use crate::{
     engine::{FakeHost, FakeOptions, Gate},
     error::Error,
     scheduler::{Class, Owner},
-    voices::Library,
+    voices::{Library, Voice},
 };
 
 pub(super) const THREE: &str =
@@ -18,6 +18,8 @@ pub(super) fn request(text: &str) -> SpeechRequest {
     SpeechRequest {
         text: text.to_owned(),
         voice: None,
+        own_voice: None,
+        whole: false,
         engine: None,
         language: None,
         speed: 1.0,
@@ -77,6 +79,38 @@ async fn a_text_is_spoken_in_order_and_the_same_each_time() {
     assert_eq!(all(again).await.unwrap(), whole);
     let past_the_cache = say(&speech, SpeechRequest { cache: false, ..request(THREE) }).await.unwrap();
     assert_eq!(past_the_cache, whole);
+}
+
+#[tokio::test]
+async fn a_whole_text_is_one_segment_just_as_it_stands() {
+    let speech = simple(|_| {}).await;
+    let text = format!("  {THREE}\n\n ");
+    let whole = SpeechRequest { whole: true, ..request(&text) };
+    let mut speaking = speech.speak(whole.clone()).await.unwrap();
+    assert_eq!(speaking.segments, 1);
+    let Said::Caption(caption) = speaking.next().await.unwrap().unwrap() else { panic!("the caption comes first") };
+    assert_eq!(caption.text, text);
+    assert!(!speech.speak(SpeechRequest { whole: false, ..whole.clone() }).await.unwrap().cached);
+    let nothing = SpeechRequest { text: " … ".to_owned(), ..whole };
+    assert!(matches!(say(&speech, nothing).await, Err(Error::Invalid { code: "nothing_to_say", .. })));
+}
+
+#[tokio::test]
+async fn a_voice_outside_of_the_library_speaks_and_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = |name: &str, sound: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, [b"RIFF\0\0\0\0WAVE", sound].concat()).unwrap();
+        Arc::new(Voice::of_clip(&path, "What is said.").unwrap())
+    };
+    let (one, same, other) = (clip("one.wav", b"1"), clip("same.wav", b"1"), clip("other.wav", b"2"));
+    let speech = simple(|_| {}).await;
+    let with = |voice: &Arc<Voice>| SpeechRequest { own_voice: Some(Arc::clone(voice)), ..request(THREE) };
+    let mut speaking = speech.speak(with(&one)).await.unwrap();
+    assert_eq!((speaking.voice.as_str(), speaking.cached), ("reference", false));
+    while speaking.next_sound().await.unwrap().is_some() {}
+    assert!(speech.speak(with(&same)).await.unwrap().cached, "the same sound and text are the same voice");
+    assert!(!speech.speak(with(&other)).await.unwrap().cached);
 }
 
 pub(super) async fn captions(mut speaking: Speaking) -> Vec<(Arc<Caption>, usize)> {

@@ -87,6 +87,18 @@ pub fn segment_by_script(text: &str, limits: Limits, home: &[String]) -> Vec<Pie
     assembly.pieces
 }
 
+/// All of `text` as one piece, just as it stands. Empty if it holds nothing speakable.
+#[must_use]
+pub fn whole(text: &str) -> Vec<Piece> {
+    let Measure { chars, speakable } = measure(text);
+    if speakable == 0 {
+        return Vec::new();
+    }
+    let span = 0..text.len();
+    let place = place::place(&mut Counter::new(text), &span, text, 0, &[]);
+    vec![Piece { text: text.to_owned(), span, place, chars, speakable }]
+}
+
 /// Part of the cleaned text that will be one piece, or more if it is too long.
 #[derive(Debug, Clone)]
 struct Draft {

@@ -81,6 +81,17 @@ fn user(real_root: &Path, folder: &Path) -> Result<Voice, Problem> {
     manifest::parse(name, &manifest, clip).map_err(in_manifest)
 }
 
+/// Outside of the library: wherever the caller says, links and all.
+pub(super) fn clip(path: &Path, text: &str) -> Result<Voice, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
+    let path = path.canonicalize().map_err(cannot)?;
+    let bytes = contents(&path, MAX_CLIP_BYTES)?;
+    if !is_wav(&bytes) {
+        return Err("is not a WAV file; convert it, for instance with ffmpeg".to_owned());
+    }
+    Ok(manifest::of_clip(Clip { path, bytes }, text))
+}
+
 /// None if there is no such file.
 fn read(real_root: &Path, path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
@@ -89,6 +100,11 @@ fn read(real_root: &Path, path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>
         other => other.map_err(cannot)?,
     };
     inside(real_root, path)?;
+    contents(path, max_bytes).map(Some)
+}
+
+fn contents(path: &Path, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {error}");
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(cannot)?.is_file() {
         return Err("is not a file".to_owned());
@@ -98,7 +114,7 @@ fn read(real_root: &Path, path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>
     if bytes.len() as u64 > max_bytes {
         return Err(format!("is larger than {} KiB; make it smaller", max_bytes >> 10));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 fn inside(real_root: &Path, path: &Path) -> Result<(), String> {

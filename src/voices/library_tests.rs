@@ -188,3 +188,19 @@ fn aliases_lead_to_voices() {
     assert!(library.default_voice().is_err());
     assert_eq!(problems[0].to_string(), "voices.default: no voice is called \"nobody\"; `ishowtts voices` lists them");
 }
+
+#[test]
+fn a_clip_of_the_callers_own_is_checked() {
+    let root = root();
+    let path = root.path().join("mine.wav");
+    let fault = |path: &Path| Voice::of_clip(path, "Words.").unwrap_err();
+    assert!(fault(&path).starts_with("cannot be read"), "{}", fault(&path));
+    assert_eq!(fault(root.path()), "is not a file");
+    fs::write(&path, "no sound").unwrap();
+    assert!(fault(&path).starts_with("is not a WAV file"));
+    fs::write(&path, b"RIFF\0\0\0\0WAVE").unwrap();
+    let voice = Voice::of_clip(&path, "Words.").unwrap();
+    let reference = voice.reference.clone().unwrap();
+    assert_eq!((reference.path, reference.text.as_str()), (path.canonicalize().unwrap(), "Words."));
+    assert_ne!(voice.version, Voice::of_clip(&path, "Other words.").unwrap().version);
+}

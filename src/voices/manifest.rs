@@ -9,6 +9,8 @@ use super::{MAX_NAME_CHARS, Reference, Voice};
 /// The same as for requests, whose speed it multiplies.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 const VERSION_HEX_DIGITS: usize = 32;
+/// What a voice outside of the library is called.
+const OWN_CLIP: &str = "reference";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,6 +101,21 @@ pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Clip>) -> R
         hints: parsed.engine.into_iter().map(hint).collect::<Result<_, _>>()?,
         reference,
     })
+}
+
+/// The same clip and text are the same version, whatever the file is called.
+pub(super) fn of_clip(clip: Clip, text: &str) -> Voice {
+    Voice {
+        id: OWN_CLIP.to_owned(),
+        version: version(text.as_bytes(), Some(&clip)),
+        name: OWN_CLIP.to_owned(),
+        description: String::new(),
+        languages: Vec::new(),
+        licence: String::new(),
+        speed: own_pace(),
+        hints: BTreeMap::new(),
+        reference: Some(Reference { path: clip.path, text: text.to_owned() }),
+    }
 }
 
 /// Of everything that is read, so that nothing that changes the sound is forgotten.

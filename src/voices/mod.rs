@@ -50,6 +50,16 @@ pub struct Reference {
     pub text: String,
 }
 
+impl Voice {
+    /// A voice of the caller's own, outside of the library: a WAV file that is cloned, and what is said in it.
+    ///
+    /// # Errors
+    /// What is wrong with the file, on one line.
+    pub fn of_clip(path: &Path, text: &str) -> Result<Self, String> {
+        folder::clip(path, text)
+    }
+}
+
 /// Something in the library that cannot be used, for the log: cause and mend on one line. Nothing else suffers from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

@@ -83,11 +83,14 @@ def say(
         int | None, typer.Option(help="The same seed gives the same samples; -1: another each time.")
     ] = None,
     engine: EngineName = None,
+    accept_license: Annotated[bool, typer.Option("--accept-license", help=settings.LICENCE_HELP)] = False,
     config: ConfigFile = None,
     assignments: Assignments = None,
 ) -> int:
     """Speak a text to a file, to a pipe or aloud."""
     loaded = settings.load(config, {"--engine": engine}, assignments or [], log_level=settings.QUIET)
+    if accept_license:
+        settings.accept_licence(loaded)
     return saying.run(loaded, saying.Saying(text, output, play, voice, speed, seed))
 
 

@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", help="The address to listen on; 127.0.0.1: this machine only.")
     parser.add_argument("--port", help="The port to listen on; 0: any free one.")
     parser.add_argument("--engine", help=settings.ENGINE_HELP)
+    parser.add_argument("--accept-license", action="store_true", help=settings.LICENCE_HELP)
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=settings.SET_HELP)
     return parser
 
@@ -46,6 +47,8 @@ def run(arguments: list[str]) -> int:
     given = parser().parse_args(arguments)
     flags = {"--host": given.host, "--port": given.port, "--engine": given.engine}
     config = settings.load(given.config, flags, given.set)
+    if given.accept_license:
+        settings.accept_licence(config)
 
     runtime: Runtime | None = None
     asked_to_end: list[int] = []

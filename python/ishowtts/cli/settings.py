@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ QUIET = "off"
 
 CONFIG_HELP = "A TOML file of settings."
 SET_HELP = "Any other setting, such as --set cpu.threads=2. May be repeated."
-ENGINE_HELP = "The engine that speaks."
+ENGINE_HELP = "The engine that speaks; auto: chosen by what this machine has."
+LICENCE_HELP = "Accept the licence of the engine's weights, once for good; only then are they fetched."
 
 
 def load(
@@ -68,6 +70,21 @@ def _check_engines(config: Config) -> None:
                 mend = f"did you mean {near[0]!r}?" if near else "install it, or choose another"
                 known = f"(installed: {', '.join(installed)})"
                 raise usage(f"{origins[key]}: no engine is called {name!r} {known}", mend)
+
+
+def accept_licence(config: Config) -> None:
+    """Records that the user accepts the licence of what the configured engines would fetch."""
+    from ishowtts import licences
+
+    named = [licences.OF_ENGINE[name] for name in (config.engine, *config.fallback) if name in licences.OF_ENGINE]
+    if not named:
+        raise usage(
+            f"--accept-license: the engine {config.engine!r} fetches nothing that has a licence to accept",
+            f"name the engine with it: --engine {next(iter(licences.OF_ENGINE))}",
+        )
+    for licence in dict.fromkeys(named):
+        licences.accept(licence)
+        print(f"accepted: {licence.spdx} for {licence.covers} ({licence.terms}; {licence.url})", file=sys.stderr)
 
 
 def start(config: Config) -> Runtime:
