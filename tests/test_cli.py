@@ -64,6 +64,7 @@ class Native(types.ModuleType):
             sample_rate_hz = SAMPLE_RATE_HZ
             segments = len(SPEECH)
             segments_read = 0
+            captions = ({"text": "Hi."},)
 
             def __iter__(self) -> Iterator[np.ndarray]:
                 for pcm in SPEECH:
@@ -101,6 +102,7 @@ class Native(types.ModuleType):
 
         self.Config = Config
         self.Runtime = Runtime
+        self.subtitles = lambda format, text, captions: f"{format} of {text!r} with {len(captions)}: \u00e9\n"
 
 
 @pytest.fixture
@@ -291,6 +293,38 @@ def test_control_c_ends_the_player(native: Native, folder: Path, monkeypatch: py
     monkeypatch.setattr(player.Player, "start", start_and_wait)
     assert cli.main(["say", "Hi.", "--play"]) == 130
     assert [process.playing(timeout_s=0) for process in processes] == [False]
+
+
+# --- say: captions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.srt", "x.VTT"])
+def test_captions_are_written_beside_the_speech(native: Native, folder: Path, name: str) -> None:
+    assert cli.main(["say", "Hi", "there.", "-o", "x.wav", "--captions", name]) == 0
+    assert (folder / name).read_text(encoding="utf-8") == f"{name[2:].lower()} of 'Hi there.' with 1: é\n"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["x.wav", name])
+
+
+def test_captions_alone_need_no_place_for_the_speech(native: Native, folder: Path) -> None:
+    assert cli.main(["say", "Hi.", "--captions", "x.srt"]) == 0
+    assert [path.name for path in folder.iterdir()] == ["x.srt"]
+
+
+def test_captions_of_a_failure_leave_what_was_there(native: Native, folder: Path) -> None:
+    (folder / "x.srt").write_text("before")
+    native.fault_in_stream = SpeechError("engine_failed", "no")
+    assert cli.main(["say", "Hi.", "-o", "x.wav", "--captions", "x.srt"]) == 1
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("x.srt", "before")]
+
+
+@pytest.mark.parametrize(("name", "code"), [("x.txt", 2), ("x", 2), ("folder.srt", 2), ("nowhere/x.srt", 1)])
+def test_captions_that_cannot_be_written_are_told_before_anything_is_spoken(
+    native: Native, folder: Path, capsys: pytest.CaptureFixture[str], name: str, code: int
+) -> None:
+    (folder / "folder.srt").mkdir()
+    assert cli.main(["say", "Hi.", "--captions", name]) == code
+    assert native.spoken == []
+    assert name.split("/")[0] in one_error(capsys)
 
 
 def test_without_a_player_it_says_what_to_install(

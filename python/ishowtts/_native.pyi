@@ -6,6 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+def subtitles(format: str, text: str, captions: list[dict[str, Any]]) -> str:
+    """Captions as a file: ``format`` "srt" or "vtt", ``captions`` as :attr:`Stream.captions` has them.
+
+    They show ``text`` as it was written. Raises ValueError.
+    """
+
 class Config:
     """The configuration, loaded and checked. Immutable."""
 

@@ -112,7 +112,8 @@ class Speaker:
                 params=params or None,
                 reference=reference,
                 whole=not postprocess,
-            )
+            ),
+            text,
         )
 
     def speak(
@@ -157,7 +158,8 @@ class Speaker:
         async with await self.astream(text, **arguments) as stream:
             pieces = [piece async for piece in stream]
             samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-            return Audio(samples, stream.sample_rate_hz, stream.captions, stream.engine, stream.voice, stream.seed)
+            told = (stream.captions, stream.engine, stream.voice, stream.seed, stream.text)
+            return Audio(samples, stream.sample_rate_hz, *told)
 
     def voices(self) -> list[dict[str, Any]]:
         """id, name, description, languages, licence, default and aliases of each, sorted by id."""

@@ -8,7 +8,7 @@ import io
 import itertools
 import wave
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,8 @@ class Audio:
     voice: str
     seed: int
     """Given again, it gives the same samples."""
+    text: str
+    """What was to be said, as it was given."""
 
     @property
     def duration_s(self) -> float:
@@ -87,6 +89,12 @@ class Audio:
             writer.setframerate(self.sample_rate_hz)
             writer.writeframes(scaled.tobytes())
         return file.getvalue()
+
+    def subtitles(self, format: str = "srt") -> str:
+        """The captions as a SubRip ("srt") or WebVTT ("vtt") file. Raises ValueError for another format."""
+        from ishowtts._native import subtitles
+
+        return subtitles(format, self.text, [asdict(caption) for caption in self.captions])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a WAV file. Raises ValueError for another suffix, OSError."""
@@ -132,8 +140,9 @@ class SpeechStream:
     ``close`` or the end of its ``with`` block gives the rest up.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, text: str) -> None:
         self._stream: Stream | None = stream
+        self.text = text
         self.sample_rate_hz = stream.sample_rate_hz
         self.engine = stream.engine
         self.voice = stream.voice
@@ -195,4 +204,4 @@ class SpeechStream:
         """Reads to the end. Raises SpeechError."""
         pieces = list(self)
         samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-        return Audio(samples, self.sample_rate_hz, self.captions, self.engine, self.voice, self.seed)
+        return Audio(samples, self.sample_rate_hz, self.captions, self.engine, self.voice, self.seed, self.text)

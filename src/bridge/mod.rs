@@ -25,7 +25,7 @@ pub use self::{
     config::Config,
     host::start,
     runtime::Runtime,
-    stream::Stream,
+    stream::{Stream, subtitles},
 };
 
 /// What else importing `ishowtts._native` does.

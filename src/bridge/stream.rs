@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use numpy::PyArray1;
 use parking_lot::Mutex;
-use pyo3::{prelude::*, types::PyList};
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyList};
 
-use super::{convert::json_to_python, errors, runtime::Inner, wait::SIGNAL_PERIOD};
-use crate::speech::{Caption, Said, Speaking};
+use super::{
+    convert::{json_to_python, python_to_json},
+    errors,
+    runtime::Inner,
+    wait::SIGNAL_PERIOD,
+};
+use crate::speech::{self, Caption, Said, Speaking};
 
 /// Each array is mono float32 at `sample_rate_hz`. Dropping the stream gives the speech up.
 #[pyclass(frozen, module = "ishowtts._native")]
@@ -86,5 +91,17 @@ impl Stream {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// Captions as a file: "srt" or "vtt". They show `text` as it was written.
+#[pyfunction]
+pub fn subtitles(format: &str, text: &str, captions: &Bound<'_, PyAny>) -> PyResult<String> {
+    let captions: Vec<Caption> = serde_json::from_value(python_to_json(captions)?)
+        .map_err(|error| PyValueError::new_err(format!("captions: {error}")))?;
+    match format {
+        "srt" => Ok(speech::subtitles::srt(text, &captions)),
+        "vtt" => Ok(speech::subtitles::vtt(text, &captions)),
+        _ => Err(PyValueError::new_err(format!("{format:?}: captions are written as srt or vtt"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Pcm;
 use crate::{engine::Transcript, text::Place};
@@ -18,7 +18,7 @@ pub enum Said {
 
 /// One segment. Times are from the beginning of the speech; characters are code points of the request's text, the end
 /// exclusive.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Caption {
     pub segment: usize,
     pub start_ms: f64,
@@ -33,7 +33,7 @@ pub struct Caption {
     pub words: Vec<CaptionWord>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CaptionWord {
     pub start_ms: f64,
     pub end_ms: f64,

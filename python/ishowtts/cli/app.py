@@ -76,6 +76,9 @@ def say(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a WAV file; -: to stdout.")
     ] = None,
+    captions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write captions, as .srt (SubRip) or .vtt (WebVTT).")
+    ] = None,
     play: Annotated[bool, typer.Option("--play", help="Play it as it is made (the default in a terminal).")] = False,
     voice: Annotated[str | None, typer.Option(help="A voice's id or alias.")] = None,
     speed: Annotated[float, typer.Option(help="0.25 to 4; 1 is the voice's own pace.")] = 1.0,
@@ -91,7 +94,7 @@ def say(
     loaded = settings.load(config, {"--engine": engine}, assignments or [], log_level=settings.QUIET)
     if accept_license:
         settings.accept_licence(loaded)
-    return saying.run(loaded, saying.Saying(text, output, play, voice, speed, seed))
+    return saying.run(loaded, saying.Saying(text, output, captions, play, voice, speed, seed))
 
 
 @app.command()

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ishowtts.cli import player, settings, wav
+from ishowtts.cli import player, settings, subtitles, wav
 from ishowtts.cli.failure import Failure, usage
 from ishowtts.cli.progress import Bar
 
@@ -23,6 +23,7 @@ _TEXT_SUFFIXES = (".txt", ".md")
 class Saying:
     words: Sequence[str]
     output: str | None
+    captions: str | None
     play: bool
     voice: str | None
     speed: float
@@ -31,18 +32,21 @@ class Saying:
 
 def run(config: Config, saying: Saying) -> int:
     text = read_text(saying.words)
-    sinks = open_sinks(saying.output, saying.play)
+    captions = subtitles.open_file(saying.captions) if saying.captions is not None else None
+    sinks = open_sinks(saying.output, saying.play, needed=captions is None)
     finished = False
     try:
         runtime = settings.start(config)
         try:
             settings.wait_ready(runtime)
             # Nothing here keeps the stream, so that closing finds nobody who listens.
-            _deliver(runtime.speak(text, voice=saying.voice, speed=saying.speed, seed=saying.seed), sinks)
+            told = _deliver(runtime.speak(text, voice=saying.voice, speed=saying.speed, seed=saying.seed), sinks)
         finally:
             runtime.close()
         for sink in sinks:
             sink.finish()
+        if captions is not None:
+            captions.write(text, told)
         finished = True
     finally:
         if not finished:
@@ -78,9 +82,9 @@ def _decode(content: bytes, where: str) -> str:
         ) from error
 
 
-def open_sinks(output: str | None, play: bool) -> list[wav.Sink]:
-    """Where the sound goes; in a terminal it is played unless a file is named."""
-    if output is None and not play:
+def open_sinks(output: str | None, play: bool, needed: bool = True) -> list[wav.Sink]:
+    """Where the sound goes; in a terminal it is played unless a file is named, or it need not go anywhere."""
+    if output is None and not play and needed:
         if not sys.stderr.isatty():
             raise usage("nowhere to put the speech", "name a file with -o speech.wav, or add --play")
         play = True
@@ -91,8 +95,8 @@ def open_sinks(output: str | None, play: bool) -> list[wav.Sink]:
     return sinks
 
 
-def _deliver(stream: Stream, sinks: Sequence[wav.Sink]) -> None:
-    """Hands each piece on as it is made, then waits until all has been heard."""
+def _deliver(stream: Stream, sinks: Sequence[wav.Sink]) -> list[dict[str, Any]]:
+    """Hands each piece on as it is made, then waits until all has been heard; returns the captions."""
     sample_rate_hz = stream.sample_rate_hz
     for sink in sinks:
         sink.start(sample_rate_hz)
@@ -107,9 +111,11 @@ def _deliver(stream: Stream, sinks: Sequence[wav.Sink]) -> None:
             for sink in sinks:
                 sink.write(sound)
             bar.update(stream.segments_read)
+    captions = stream.captions
     for sink in sinks:
         if isinstance(sink, player.Player):
             sink.seal()
             with Bar("playing", samples / sample_rate_hz) as bar:
                 while sink.playing(timeout_s=0.1):
                     bar.update(time.monotonic() - started)
+    return captions
