@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +24,19 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The fake engine as fast as it goes, with its faults."""
     with Server(tmp_path_factory.mktemp("tone"), engine="fake", config="[engines.fake]\nfaults = true\n") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium. Of a module: while it runs, its thread can run no other event loop."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as play:
+        launched = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--mute-audio"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

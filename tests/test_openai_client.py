@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import shutil
@@ -79,6 +80,21 @@ class TestOpenAI:
         assert speak(3).content == speak(3).content
         assert speak(3).content != speak(4).content
         assert speak(9).response.headers["x-ishowtts-seed"] == "9"
+
+    def test_events_through_its_own_parser(self, client: openai.OpenAI, hibari: Server) -> None:
+        events = list(speech_events(client, TEXT))
+        assert [event.type for event in events if event.usage] == ["speech.audio.done"]
+        sound = b"".join(base64.b64decode(event.audio) for event in events if event.audio)
+        assert sound == hibari.speak(TEXT, voice="coral").body
+
+    def test_a_fault_in_its_events_is_its_own_error(self, tone: Server) -> None:
+        client = openai.OpenAI(base_url=f"{tone.url}/v1", api_key="unused", max_retries=0)
+        heard = 0
+        with pytest.raises(openai.APIError, match="fake") as failed:
+            for event in speech_events(client, f"{TEXT} And {TEXT} Now [raise] happens, and that is the end of it."):
+                heard += len(event.audio or "")
+        assert failed.value.code == "engine_failed"
+        assert heard > 0
 
     def test_models(self, client: openai.OpenAI) -> None:
         assert "hibari" in [model.id for model in client.models.list()]
@@ -157,6 +173,20 @@ class TestCurl:
         )
         assert ended.returncode == 22
         assert ended.stdout == b""
+
+
+class SpeechEvent(openai.BaseModel):
+    type: str
+    audio: str | None = None
+    usage: dict[str, int] | None = None
+
+
+def speech_events(client: openai.OpenAI, text: str) -> openai.Stream[SpeechEvent]:
+    """The client has no method of its own for them, but the parser that its other streams use."""
+    body = {"model": "tts-1", "voice": "coral", "input": text, "response_format": "pcm", "stream_format": "sse"}
+    return client.post(
+        "/audio/speech", body=body, cast_to=SpeechEvent, stream=True, stream_cls=openai.Stream[SpeechEvent]
+    )
 
 
 def curl(*arguments: str | Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import Server, wait_until, wav_samples
-
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 TEXT = "Welcome to the stream. It costs $100 at 9:30PM, and every word of it is marked. This is the last sentence."
 
@@ -42,14 +37,6 @@ AudioNode.prototype.connect = function (target, ...rest) {
 const url = URL.createObjectURL;
 URL.createObjectURL = (blob) => { window.heard.lastAt = performance.now(); return url.call(URL, blob); };
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        launched = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

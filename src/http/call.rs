@@ -14,7 +14,7 @@ use super::{
     App,
     connection::Peer,
     door::{Arrival, LoggedAtEnd, Ttfa},
-    error::ApiError,
+    error::{ApiError, Names},
     metrics::{InFlight, Route},
     models,
     sound::{self, Sent, SoundStream},
@@ -26,12 +26,13 @@ use crate::{
     speech::{Pcm, Said, Speaking, SpeechRequest},
 };
 
-const SAMPLE_RATE_HZ: HeaderName = HeaderName::from_static("x-ishowtts-sample-rate-hz");
-const SEED: HeaderName = HeaderName::from_static("x-ishowtts-seed");
-const ENGINE: HeaderName = HeaderName::from_static("x-ishowtts-engine");
-const VOICE: HeaderName = HeaderName::from_static("x-ishowtts-voice");
-const CACHE: HeaderName = HeaderName::from_static("x-ishowtts-cache");
-const IGNORED: HeaderName = HeaderName::from_static("x-ishowtts-ignored");
+pub const SAMPLE_RATE_HZ: HeaderName = HeaderName::from_static("x-ishowtts-sample-rate-hz");
+pub const SEED: HeaderName = HeaderName::from_static("x-ishowtts-seed");
+pub const ENGINE: HeaderName = HeaderName::from_static("x-ishowtts-engine");
+pub const VOICE: HeaderName = HeaderName::from_static("x-ishowtts-voice");
+pub const CACHE: HeaderName = HeaderName::from_static("x-ishowtts-cache");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub const IGNORED: HeaderName = HeaderName::from_static("x-ishowtts-ignored");
 
 /// How sound is put into the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +59,7 @@ impl Wrap {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
-    /// What errors call the text.
-    pub text_field: &'static str,
+    pub names: Names,
     pub text: String,
     pub model: Option<String>,
     pub voice: Option<String>,
@@ -132,10 +132,11 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
     }
     if call.wrap != Wrap::Plain {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // nginx would keep events back until it has a bufferful.
+        headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
-    let chars = call.text.chars().count();
     Ok(if call.streamed || call.wrap != Wrap::Plain {
-        let body = Body::from_stream(SoundStream::new(call.format, call.wrap, chars, first, speaking, sent));
+        let body = Body::from_stream(SoundStream::new(&call, first, speaking, sent));
         (Extension(LoggedAtEnd), headers, body).into_response()
     } else {
         let ttfa_ms = sent.ttfa_ms;
@@ -162,9 +163,8 @@ fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest
     })
 }
 
-/// The rooms before this one call the text as OpenAI does.
 fn about(error: Error, call: &Call) -> ApiError {
-    ApiError::about_text(error, call.text_field)
+    ApiError::about(error, call.names)
 }
 
 /// Never a success without sound.

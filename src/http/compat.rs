@@ -10,14 +10,16 @@ use axum::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{
     App, body,
     call::{self, Begun, Call, Caller, Wrap},
     door::{Arrival, Ttfa},
-    error::ApiError,
+    error::{ApiError, Names},
     fields::{self, Fields},
     metrics::Route,
+    openapi::{EveryError, OriginalSpeechErrors, OriginalSpeechRequest},
     sound,
 };
 use crate::{
@@ -27,7 +29,7 @@ use crate::{
 };
 
 /// Fields of the original that are parameters of its engine, and what they are called here.
-const PARAMS: [(&str, &str); 7] = [
+pub const PARAMS: [(&str, &str); 7] = [
     ("target_rms", "target_rms"),
     ("cross_fade_duration", "cross_fade_duration"),
     ("sway_sampling_coef", "sway_sampling_coef"),
@@ -36,7 +38,9 @@ const PARAMS: [(&str, &str); 7] = [
     ("fix_duration", "fix_duration"),
     ("remove_silence", "remove_silence"),
 ];
-const KNOWN: [&str; 12] = [
+pub const NAMES: Names = Names { text: "text", voice: "voice_id", engine: "engine" };
+
+pub const FIELDS: [&str; 12] = [
     "text",
     "voice_id",
     "engine",
@@ -51,15 +55,17 @@ const KNOWN: [&str; 12] = [
     "remove_silence",
 ];
 
-#[derive(Serialize)]
-struct Health<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OriginalHealth)]
+pub struct Health<'a> {
     status: &'a str,
     voices: usize,
     default_voice: &'a str,
 }
 
-#[derive(Serialize)]
-struct VoiceSummary<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OriginalVoice)]
+pub struct VoiceSummary<'a> {
     id: &'a str,
     engine: &'a str,
     engine_label: String,
@@ -69,8 +75,9 @@ struct VoiceSummary<'a> {
     reference_text: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Spoken {
+#[derive(Serialize, ToSchema)]
+#[schema(as = OriginalSpeech)]
+pub struct Spoken {
     request_id: String,
     voice_id: String,
     engine: String,
@@ -78,11 +85,13 @@ struct Spoken {
     sample_rate: u32,
     audio_base64: String,
     waveform_len: u64,
-    /// Its front end puts this into a data URL.
+    /// "audio/wav": its front end puts this into a data URL.
     format: &'static str,
 }
 
-/// `GET /api/health`.
+/// Whether it can speak.
+#[utoipa::path(get, path = "/api/health", tag = "original", operation_id = "originalHealth",
+    responses((status = 200, body = Health, description = "`status` is `ok` or `loading`"), EveryError))]
 pub async fn health(State(app): State<Arc<App>>) -> Response {
     let voices = app.speech.voices();
     let default_voice = voices.default_voice().map(|voice| voice.id.clone()).unwrap_or_default();
@@ -90,7 +99,9 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
     Json(Health { status, voices: voices.iter().count(), default_voice: &default_voice }).into_response()
 }
 
-/// `GET /api/voices`.
+/// Lists the voices.
+#[utoipa::path(get, path = "/api/voices", tag = "original", operation_id = "originalVoices",
+    responses((status = 200, body = Vec<VoiceSummary>, description = "All of them, without aliases"), EveryError))]
 pub async fn voices(State(app): State<Arc<App>>) -> Response {
     let engine = &app.config.engine;
     let voices = app.speech.voices().iter();
@@ -106,7 +117,14 @@ pub async fn voices(State(app): State<Arc<App>>) -> Response {
     Json(summaries).into_response()
 }
 
-/// `POST /api/tts`.
+/// Speaks a text.
+///
+/// Parameters that the engine does not have are passed over.
+#[utoipa::path(post, path = "/api/tts", tag = "original", operation_id = "originalSpeak",
+    request_body(content = OriginalSpeechRequest, examples(
+        ("plain" = (summary = "A WAV file in JSON", value = json!({"text": "Hello there.", "voice_id": "heart"}))),
+    )),
+    responses((status = 200, body = Spoken, description = "The whole speech"), OriginalSpeechErrors))]
 pub async fn speak(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,
@@ -138,7 +156,7 @@ pub async fn speak(
 /// `takes`: whether an engine (none: the configured one) has a parameter. What it does not have is passed over, as the
 /// front end sends all of them to any engine.
 fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call, Error> {
-    let mut given = Fields::parse(body, &KNOWN)?;
+    let mut given = Fields::parse(body, &FIELDS)?;
     let model = fields::name("engine", given.take("engine"))?;
     let mut params = Map::new();
     for (theirs, ours) in PARAMS {
@@ -148,7 +166,7 @@ fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call
         }
     }
     Ok(Call {
-        text_field: "text",
+        names: NAMES,
         text: fields::text("text", given.take("text"))?,
         voice: fields::name("voice_id", given.take("voice_id"))?,
         model,
@@ -164,6 +182,7 @@ fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call
     })
 }
 
+/// Its seeds are any 64 bits, ours any that JSON can hold exactly.
 fn seed(value: &Value) -> Result<Option<i64>, Error> {
     match value.as_u64() {
         // Its seeds are any 64 bits.

@@ -25,7 +25,9 @@ use super::{
     error::ApiError,
     fields,
     metrics::InFlight,
-    models, seconds,
+    models,
+    openapi::StreamInputErrors,
+    seconds,
     ws_narration::{Input, Narration},
     ws_socket::{self, Close, Frame, Idle, Stopping},
 };
@@ -47,6 +49,13 @@ const MAX_INACTIVITY_S: f64 = 180.0;
 const POLICY: u16 = 1008;
 const INTERNAL: u16 = 1011;
 
+/// Opens a WebSocket that takes ElevenLabs' messages.
+///
+/// Web pages of other origins are refused.
+#[utoipa::path(get, path = "/v1/text-to-speech/{voice_id}/stream-input", tag = "websockets",
+    operation_id = "streamInput",
+    params(("voice_id" = String, Path, description = "A voice or an alias of one", example = "heart"), Params),
+    responses((status = 101, description = "It is open"), StreamInputErrors))]
 pub async fn stream_input(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,

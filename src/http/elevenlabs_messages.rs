@@ -3,6 +3,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 use crate::{error::Error, speech::Caption};
 
@@ -10,13 +11,20 @@ use crate::{error::Error, speech::Caption};
 const RATES_HZ: [u32; 7] = [8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
 
 /// Query parameters.
-#[derive(Debug, Default, PartialEq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize, IntoParams)]
 #[serde(default)]
+#[into_params(parameter_in = Query)]
 pub struct Params {
+    /// A model of `GET /v1/models`; those of ElevenLabs stand for the configured route.
     pub model_id: Option<String>,
+    /// `pcm_` and the sample rate in Hz; without it the voice's own.
+    #[param(example = "pcm_24000")]
     pub output_format: Option<String>,
+    /// Of the text; without it that of the voice.
     pub language_code: Option<String>,
+    /// Seconds without a message after which it is closed; above 0, 180 at most.
     pub inactivity_timeout: Option<f64>,
+    /// The same seed, the same sound; -1: another each time.
     pub seed: Option<i64>,
 }
 

@@ -1,6 +1,6 @@
 //! The one place where a failure becomes an HTTP status. Every answer that is not a success has OpenAI's error shape.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     Json,
@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::Error;
 
@@ -33,21 +34,37 @@ pub struct ApiError {
     retry_after_s: Option<u64>,
 }
 
+/// What a surface calls text, voice and engine; the rooms before this one call them as OpenAI does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Names {
+    pub text: &'static str,
+    pub voice: &'static str,
+    pub engine: &'static str,
+}
+
 /// Left on an answer for the request's log line.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorCode(pub &'static str);
 
-#[derive(Serialize)]
-struct Envelope<'a> {
+/// Every answer that is not a success.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorAnswer)]
+pub struct Envelope<'a> {
     error: Body<'a>,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct Body<'a> {
+    /// For people.
     message: &'a str,
+    /// The class, as OpenAI names it.
     #[serde(rename = "type")]
     kind: &'a str,
+    /// The field at fault, if one is.
+    #[schema(required)]
     param: Option<&'a str>,
+    /// For programs; it stays the same from version to version.
     code: &'a str,
 }
 
@@ -111,31 +128,47 @@ impl ApiError {
         )
     }
 
-    #[cfg(test)]
+    /// As it stands in an answer: under `error` there, and in events.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self.body(&self.shown_message())).unwrap_or_default()
+    }
+
+    fn body<'a>(&'a self, message: &'a str) -> Body<'a> {
+        Body { message, kind: self.kind, param: self.param, code: self.code }
+    }
+
+    fn shown_message(&self) -> Cow<'_, str> {
+        match self.message.char_indices().nth(MAX_MESSAGE_CHARS) {
+            Some((end, _)) => format!("{}…", &self.message[..end]).into(),
+            None => self.message.as_str().into(),
+        }
+    }
+
+    /// As `from`, where the fields at fault have names of a surface's own.
+    #[must_use]
+    pub fn about(error: Error, names: Names) -> Self {
+        let told = Self::from(error);
+        let param = match told.param {
+            Some("input") => Some(names.text),
+            Some("voice") => Some(names.voice),
+            Some("model") => Some(names.engine),
+            other => other,
+        };
+        Self { param, ..told }
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub const fn code(&self) -> &'static str {
         self.code
     }
-}
-
-impl ApiError {
-    /// As `from`, where the text stands in a field of another name than OpenAI's.
-    #[must_use]
-    pub fn about_text(error: Error, field: &'static str) -> Self {
-        let told = Self::from(error);
-        Self { param: told.param.map(|param| if param == "input" { field } else { param }), ..told }
-    }
 
     /// When to try again, if waiting helps.
-    #[must_use]
-    pub fn retry_after_s(&self) -> Option<u64> {
+    pub const fn retry_after_s(&self) -> Option<u64> {
         self.retry_after_s
-    }
-
-    /// The body that it would have.
-    #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        let error = Body { message: &self.message, kind: self.kind, param: self.param, code: self.code };
-        serde_json::to_value(Envelope { error }).unwrap_or_default()
     }
 }
 
@@ -162,11 +195,8 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let message = match self.message.char_indices().nth(MAX_MESSAGE_CHARS) {
-            Some((end, _)) => &format!("{}…", &self.message[..end]),
-            None => &self.message,
-        };
-        let body = Envelope { error: Body { message, kind: self.kind, param: self.param, code: self.code } };
+        let message = self.shown_message();
+        let body = Envelope { error: self.body(&message) };
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -2,17 +2,81 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{call::Wrap, error::ApiError};
 use crate::{
     audio::Format,
-    error::Error,
     speech::{Caption, Speaking},
 };
 
 /// What OpenAI counts a second of its own speech as.
 const OUTPUT_TOKENS_PER_S: u64 = 20;
+
+/// An event of `stream_format` `sse` or `jsonl`. First `start`, last `done` or `error`.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum SpeechEvent<'a> {
+    Start {
+        /// Of what the `audio` of all events is when it is put together.
+        format: &'static str,
+        sample_rate_hz: u32,
+        engine: &'a str,
+        voice: &'a str,
+        /// Given again, it gives the same sound.
+        seed: u64,
+        /// Nothing had to be spoken.
+        cached: bool,
+        segments: usize,
+    },
+    Audio {
+        /// Base64 of the next bytes.
+        #[schema(content_encoding = "base64")]
+        audio: String,
+    },
+    /// Comes before the last sound of its segment.
+    Caption(&'a Caption),
+    Done {
+        audio_ms: f64,
+        /// Code points of the text.
+        chars: usize,
+    },
+    /// In place of `done`: not all was spoken.
+    Error {
+        #[schema(value_type = super::error::Body)]
+        error: Value,
+    },
+}
+
+/// An event of `stream_format` `sse` as OpenAI has it. Last `speech.audio.done`, or an event named `error`.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type")]
+pub enum OpenAiSpeechEvent {
+    #[serde(rename = "speech.audio.delta")]
+    Delta {
+        /// Base64 of the next bytes.
+        #[schema(content_encoding = "base64")]
+        audio: String,
+    },
+    #[serde(rename = "speech.audio.done")]
+    Done { usage: Usage },
+    #[serde(rename = "error")]
+    Error {
+        #[schema(value_type = super::error::Body)]
+        error: Value,
+    },
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Usage {
+    /// Code points of the text.
+    input_tokens: u64,
+    /// Twenty for a second of speech.
+    output_tokens: u64,
+    total_tokens: u64,
+}
 
 pub struct Events {
     wrap: Wrap,
@@ -32,17 +96,17 @@ impl Events {
         if self.wrap == Wrap::OpenAiSse {
             return Bytes::new();
         }
-        self.event(
+        self.ours(
             "start",
-            json!({
-                "format": format.name(),
-                "sample_rate_hz": speaking.sample_rate_hz,
-                "engine": speaking.engine,
-                "voice": speaking.voice,
-                "seed": speaking.seed,
-                "cached": speaking.cached,
-                "segments": speaking.segments,
-            }),
+            &SpeechEvent::Start {
+                format: format.name(),
+                sample_rate_hz: speaking.sample_rate_hz,
+                engine: &speaking.engine,
+                voice: &speaking.voice,
+                seed: speaking.seed,
+                cached: speaking.cached,
+                segments: speaking.segments,
+            },
         )
     }
 
@@ -51,14 +115,20 @@ impl Events {
         if encoded.is_empty() {
             return Bytes::new();
         }
-        let name = if self.wrap == Wrap::OpenAiSse { "speech.audio.delta" } else { "audio" };
-        self.event(name, json!({ "audio": BASE64_STANDARD.encode(encoded) }))
+        let audio = BASE64_STANDARD.encode(encoded);
+        match self.wrap {
+            Wrap::OpenAiSse => openai(&OpenAiSpeechEvent::Delta { audio }),
+            _ => self.ours("audio", &SpeechEvent::Audio { audio }),
+        }
     }
 
+    /// Nothing for OpenAI's clients.
     #[must_use]
-    pub fn caption(&self, caption: &Caption) -> Option<Bytes> {
-        let told = serde_json::to_value(caption).ok()?;
-        (self.wrap != Wrap::OpenAiSse).then(|| self.event("caption", told))
+    pub fn caption(&self, caption: &Caption) -> Bytes {
+        match self.wrap {
+            Wrap::OpenAiSse => Bytes::new(),
+            _ => self.ours("caption", &SpeechEvent::Caption(caption)),
+        }
     }
 
     #[must_use]
@@ -66,25 +136,40 @@ impl Events {
         let rate = u64::from(sample_rate_hz.max(1));
         if self.wrap == Wrap::OpenAiSse {
             let (input, output) = (self.chars as u64, (samples * OUTPUT_TOKENS_PER_S).div_ceil(rate));
-            let usage = json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output});
-            return self.event("speech.audio.done", json!({ "usage": usage }));
+            let usage = Usage { input_tokens: input, output_tokens: output, total_tokens: input + output };
+            return openai(&OpenAiSpeechEvent::Done { usage });
         }
-        self.event("done", json!({ "audio_ms": samples as f64 * 1e3 / rate as f64, "chars": self.chars }))
+        self.ours("done", &SpeechEvent::Done { audio_ms: samples as f64 * 1e3 / rate as f64, chars: self.chars })
     }
 
     /// Takes the place of `done`.
     #[must_use]
-    pub fn error(&self, error: Error) -> Bytes {
-        self.event("error", ApiError::from(error).to_json())
-    }
-
-    fn event(&self, name: &str, mut fields: Value) -> Bytes {
-        fields["type"] = Value::from(name);
+    pub fn error(&self, error: &ApiError) -> Bytes {
+        let error = error.to_json();
         match self.wrap {
-            Wrap::JsonLines => format!("{fields}\n").into(),
             // OpenAI's own events come without a name; its clients look for that of an error.
-            Wrap::OpenAiSse if name != "error" => format!("data: {fields}\n\n").into(),
-            _ => format!("event: {name}\ndata: {fields}\n\n").into(),
+            Wrap::OpenAiSse => sse("error", &OpenAiSpeechEvent::Error { error }),
+            _ => self.ours("error", &SpeechEvent::Error { error }),
         }
     }
+
+    fn ours(&self, name: &str, event: &SpeechEvent<'_>) -> Bytes {
+        match self.wrap {
+            Wrap::JsonLines => format!("{}\n", json(event)).into(),
+            _ => sse(name, event),
+        }
+    }
+}
+
+fn openai(event: &OpenAiSpeechEvent) -> Bytes {
+    format!("data: {}\n\n", json(event)).into()
+}
+
+fn sse(name: &str, event: &impl Serialize) -> Bytes {
+    format!("event: {name}\ndata: {}\n\n", json(event)).into()
+}
+
+/// Only maps with keys that are no strings and floats that are no numbers cannot be written; there are none here.
+fn json(event: &impl Serialize) -> String {
+    serde_json::to_string(event).unwrap_or_default()
 }

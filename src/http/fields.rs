@@ -11,11 +11,11 @@ use serde_json::{Map, Value};
 
 use crate::{audio::Format, error::Error, speech::SEED_LIMIT};
 
-const MIN_SPEED: f64 = 0.25;
-const MAX_SPEED: f64 = 4.0;
-const MAX_NAME_CHARS: usize = 128;
+pub const MIN_SPEED: f64 = 0.25;
+pub const MAX_SPEED: f64 = 4.0;
+pub const MAX_NAME_CHARS: usize = 128;
 /// BCP 47 advises room for that many (RFC 5646, 4.4.1).
-const MAX_LANGUAGE_BYTES: usize = 35;
+pub const MAX_LANGUAGE_BYTES: usize = 35;
 const MAX_IGNORED_NAMES: usize = 16;
 const MAX_IGNORED_NAME_BYTES: usize = 64;
 const MAX_JSON_ERROR_CHARS: usize = 200;
@@ -241,9 +241,12 @@ pub fn seed(value: &Value) -> Result<Option<i64>, Error> {
     if value.is_null() {
         return Ok(None);
     }
-    let known = |seed: &i64| *seed == -1 || u64::try_from(*seed).is_ok_and(|seed| seed < SEED_LIMIT);
     let expected = || format!("a whole number from 0 to {}, or -1 for another each time", SEED_LIMIT - 1);
-    value.as_i64().filter(known).map(Some).ok_or_else(|| wrong("seed", &expected(), value))
+    // To JSON, 7.0 is the whole number 7; in this range floats hold all of them.
+    let whole = |float: f64| (float.fract() == 0.0 && float.abs() < SEED_LIMIT as f64).then_some(float as i64);
+    let seed = value.as_i64().or_else(|| value.as_f64().and_then(whole));
+    let range = -1..SEED_LIMIT as i64;
+    seed.filter(|seed| range.contains(seed)).map(Some).ok_or_else(|| wrong("seed", &expected(), value))
 }
 
 /// Absent means yes.

@@ -9,35 +9,49 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{App, models::state_name};
+use super::{App, models::state_name, openapi::EveryError};
 use crate::speech::{EngineState, EngineStatus};
 
 /// Prometheus' text exposition format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Whether the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "server", operation_id = "healthz",
+    responses((status = 200, body = String, content_type = "text/plain", description = "It does", example = "ok"),
+        EveryError))]
 pub async fn healthz() -> &'static str {
     "ok"
 }
 
+/// Metrics, in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "text/plain", description = "Samples"), EveryError))]
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, METRICS_TYPE)], app.metrics.render()).into_response()
 }
 
-#[derive(Debug, Serialize)]
-struct Readiness<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness<'a> {
     ready: bool,
     engines: Vec<Engine<'a>>,
 }
 
-#[derive(Debug, Serialize)]
-struct Engine<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EngineState)]
+pub struct Engine<'a> {
     name: &'a str,
+    /// "loading", "ready" or "broken".
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
 }
 
+/// Whether it can speak: all engines are loaded and warm, and none is broken.
+#[utoipa::path(get, path = "/readyz", tag = "server", operation_id = "readyz",
+    responses((status = 200, body = Readiness, description = "It can"),
+        (status = 503, body = Readiness, description = "It cannot, or not yet"), EveryError))]
 pub async fn readyz(State(app): State<Arc<App>>) -> Response {
     let ready = app.speech.ready();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -17,6 +17,7 @@ mod models;
 mod native;
 mod openai;
 mod openai_request;
+mod openapi;
 mod request_id;
 mod sound;
 #[cfg(test)]
@@ -98,6 +99,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(web::docs))
         .fallback(async |uri: Uri| ApiError::unknown_path(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             ApiError::wrong_method(method.as_str(), uri.path())

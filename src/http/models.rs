@@ -8,8 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{App, error::ApiError};
+use super::{
+    App,
+    error::ApiError,
+    openapi::{EveryError, ModelErrors},
+};
 use crate::{
     error::Error,
     speech::{EngineState, EngineStatus},
@@ -18,16 +23,21 @@ use crate::{
 /// Models that stand for the configured route.
 const ROUTE_NAMES: [&str; 4] = ["ishowtts", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"];
 
-#[derive(Debug, Serialize)]
-struct Model<'a> {
+/// An engine, or a name that stands for the configured route.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Model<'a> {
     id: &'a str,
+    /// "model"
     object: &'static str,
+    /// When the server started, Unix time.
     created: u64,
     owned_by: &'static str,
     /// The engine that speaks first under this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     alias_of: Option<&'a str>,
+    /// "loading", "ready" or "broken".
     state: &'static str,
+    /// Why it is broken.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -35,19 +45,24 @@ struct Model<'a> {
 }
 
 /// What is known once an engine is loaded.
-#[derive(Debug, Serialize)]
-struct Details<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelDetails)]
+pub struct Details<'a> {
     licence: &'a str,
+    /// Tags; none: any language.
     languages: &'a [String],
     clones_voices: bool,
     sample_rate_hz: u32,
     device: &'a str,
     revision: &'a str,
+    /// What `params` of a request may hold: a JSON Schema.
     params: &'a serde_json::Value,
 }
 
-#[derive(Serialize)]
-struct List<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ModelList)]
+pub struct List<'a> {
+    /// "list"
     object: &'static str,
     data: Vec<Model<'a>>,
 }
@@ -65,11 +80,18 @@ pub fn engine_of(engines: &[EngineStatus], model: Option<&str>) -> Result<Option
     }
 }
 
+/// Lists engines, and the names under which OpenAI's clients know them.
+#[utoipa::path(get, path = "/v1/models", tag = "openai", operation_id = "listModels",
+    responses((status = 200, body = List, description = "All of them"), EveryError))]
 pub async fn list(State(app): State<Arc<App>>) -> Response {
     let engines = app.speech.engines();
     Json(List { object: "list", data: models(&engines, app.started_unix_s) }).into_response()
 }
 
+/// Tells about one engine.
+#[utoipa::path(get, path = "/v1/models/{id}", tag = "openai", operation_id = "retrieveModel",
+    params(("id" = String, Path, description = "As in the list", example = "tts-1")),
+    responses((status = 200, body = Model, description = "This one"), ModelErrors))]
 pub async fn one(State(app): State<Arc<App>>, id: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
     let Path(id) = id.map_err(|_| Error::invalid("invalid_value", Some("model"), "the model's name is not UTF-8"))?;
     let engines = app.speech.engines();

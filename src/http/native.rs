@@ -7,50 +7,75 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     App, body,
     call::{self, Begun, Call, Caller, Wrap},
     door::{Arrival, Ttfa},
-    error::ApiError,
+    error::{ApiError, Names},
     fields::{self, Fields},
     metrics::Route,
+    openapi::{CaptionFiles, CaptionRequest, PlayQuery, Sound, SpeechErrors, SpeechRequest},
 };
 use crate::{
     audio::Format,
     error::Error,
-    speech::{Said, subtitles},
+    speech::{Caption, Said, subtitles},
 };
 
-const KNOWN: [&str; 12] = [
+pub const NAMES: Names = Names { text: "text", voice: "voice", engine: "engine" };
+
+/// `response_format` is OpenAI's name of `format`, for those who come from there.
+pub const SPEECH_FIELDS: [&str; 12] = [
     "text",
     "voice",
     "engine",
     "language",
     "format",
+    "response_format",
     "stream_format",
     "speed",
     "seed",
     "stream",
     "cache",
     "params",
-    "response_format",
 ];
+pub const CAPTION_FIELDS: [&str; 9] =
+    ["text", "voice", "engine", "language", "format", "speed", "seed", "cache", "params"];
 /// Fields of a query that are text even if they look like a number.
 const TEXTS: [&str; 5] = ["text", "voice", "engine", "language", "format"];
 
-const WRAPS: [(&str, Wrap); 3] = [("audio", Wrap::Plain), ("sse", Wrap::Sse), ("jsonl", Wrap::JsonLines)];
+pub const WRAPS: [(&str, Wrap); 3] = [("audio", Wrap::Plain), ("sse", Wrap::Sse), ("jsonl", Wrap::JsonLines)];
 
 #[derive(Clone, Copy)]
-enum Subtitles {
+pub enum Subtitles {
     Json,
     Srt,
     Vtt,
 }
 
-const SUBTITLES: [(&str, Subtitles); 3] = [("json", Subtitles::Json), ("srt", Subtitles::Srt), ("vtt", Subtitles::Vtt)];
+pub const SUBTITLES: [(&str, Subtitles); 3] =
+    [("json", Subtitles::Json), ("srt", Subtitles::Srt), ("vtt", Subtitles::Vtt)];
 
-/// `POST /v1/tts`.
+/// One for each segment, in the order in which they sound.
+#[derive(Serialize, ToSchema)]
+pub struct Captions {
+    captions: Vec<Arc<Caption>>,
+}
+
+/// Speaks a text.
+///
+/// The sound comes while it is made. With `stream_format` `sse` or `jsonl` it comes as events, with captions between
+/// them; every one of them is a `SpeechEvent`. Text that no engine can say is refused with 422, never left out.
+#[utoipa::path(post, path = "/v1/tts", tag = "speech", operation_id = "speak",
+    request_body(content = SpeechRequest, examples(
+        ("plain" = (summary = "A sound file", value = json!({"text": "Hello there. How are you today?"}))),
+        ("events" = (summary = "Events with captions",
+            value = json!({"text": "It costs $100.", "voice": "rowan", "format": "pcm", "stream_format": "jsonl"}))),
+    )),
+    responses(Sound, SpeechErrors))]
 pub async fn speak(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,
@@ -58,12 +83,23 @@ pub async fn speak(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
-    let call = audio_call(Fields::parse(&body, &KNOWN)?)?;
+    let call = audio_call(Fields::parse(&body, &SPEECH_FIELDS)?)?;
     drop(body);
     call::answer(&app, Caller { parts: &parts, arrival, route: Route::Tts }, call).await
 }
 
-/// `GET /v1/tts?text=…`, for an `<audio>` element of our own pages. It makes the server work, so no other page may.
+/// Speaks a text, for an `<audio>` element.
+///
+/// As `POST /v1/tts`, with its fields in the query. Web pages of other origins are refused, as this makes the server
+/// work for whoever shows them.
+#[utoipa::path(
+    get,
+    path = "/v1/tts",
+    tag = "speech",
+    operation_id = "play",
+    params(PlayQuery),
+    responses(Sound, SpeechErrors)
+)]
 pub async fn play(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,
@@ -74,11 +110,20 @@ pub async fn play(
     app.guard.refuse_other_pages(&parts.headers)?;
     let Query(pairs) =
         query.map_err(|rejection| Error::invalid("invalid_query", None, format!("the query: {rejection}")))?;
-    let call = audio_call(Fields::of_query(pairs, &KNOWN, &TEXTS)?)?;
+    let call = audio_call(Fields::of_query(pairs, &SPEECH_FIELDS, &TEXTS)?)?;
     call::answer(&app, Caller { parts: &parts, arrival, route: Route::Tts }, call).await
 }
 
-/// `POST /v1/captions`: when each part of the same speech sounds; from the cache if it was spoken before.
+/// Tells when each part of a text sounds.
+///
+/// The captions of what `POST /v1/tts` says with the same fields; from the cache if it was spoken before. Times of words
+/// are told where the engine tells durations. Subtitles show the text as it was written.
+#[utoipa::path(post, path = "/v1/captions", tag = "speech", operation_id = "captions",
+    request_body(content = CaptionRequest, examples(
+        ("json" = (summary = "With the spoken form and words", value = json!({"text": "It costs $100."}))),
+        ("srt" = (summary = "A SubRip file", value = json!({"text": "It costs $100.", "format": "srt"}))),
+    )),
+    responses(CaptionFiles, SpeechErrors))]
 pub async fn captions(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,
@@ -86,10 +131,10 @@ pub async fn captions(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
-    let mut given = Fields::parse(&body, &KNOWN)?;
+    let mut given = Fields::parse(&body, &CAPTION_FIELDS)?;
     drop(body);
     let kind = fields::choice("format", given.take("format"), &SUBTITLES)?.unwrap_or(Subtitles::Json);
-    let call = Call { streamed: false, wrap: Wrap::Plain, ..call_of(given, Format::Pcm)? };
+    let call = Call { streamed: false, ..call_of(given, Format::Pcm)? };
     let caller = Caller { parts: &parts, arrival, route: Route::Captions };
     let Begun { mut speaking, first, mut headers, sent } =
         call::begin(&app, caller, &call, app.metrics.in_flight()).await?;
@@ -100,11 +145,11 @@ pub async fn captions(
         }
     };
     first.into_iter().for_each(&mut take);
-    while let Some(said) = speaking.next().await? {
+    while let Some(said) = speaking.next().await.map_err(|error| ApiError::about(error, NAMES))? {
         take(said);
     }
     let (content_type, text) = match kind {
-        Subtitles::Json => ("application/json", serde_json::json!({ "captions": captions }).to_string()),
+        Subtitles::Json => ("application/json", serde_json::to_string(&Captions { captions }).unwrap_or_default()),
         Subtitles::Srt => ("application/x-subrip", subtitles::srt(&call.text, &captions)),
         Subtitles::Vtt => ("text/vtt; charset=utf-8", subtitles::vtt(&call.text, &captions)),
     };
@@ -121,7 +166,7 @@ fn audio_call(mut given: Fields) -> Result<Call, Error> {
 
 fn call_of(mut given: Fields, format: Format) -> Result<Call, Error> {
     Ok(Call {
-        text_field: "text",
+        names: NAMES,
         text: fields::text("text", given.take("text"))?,
         model: fields::name("engine", given.take("engine"))?,
         voice: fields::voice(given.take("voice"))?,
@@ -143,13 +188,13 @@ mod tests {
 
     fn query(pairs: &[(&str, &str)]) -> Result<Call, Error> {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        audio_call(Fields::of_query(pairs, &KNOWN, &TEXTS)?)
+        audio_call(Fields::of_query(pairs, &SPEECH_FIELDS, &TEXTS)?)
     }
 
     #[test]
     fn a_query_and_a_body_are_the_same_call() {
         let body = br#"{"text":"42","voice":"1","speed":1.5,"seed":-1,"stream":false,"format":"pcm"}"#;
-        let posted = audio_call(Fields::parse(body, &KNOWN).expect("JSON")).expect("a call");
+        let posted = audio_call(Fields::parse(body, &SPEECH_FIELDS).expect("JSON")).expect("a call");
         let pairs =
             [("text", "42"), ("voice", "1"), ("speed", "1.5"), ("seed", "-1"), ("stream", "false"), ("format", "pcm")];
         assert_eq!(query(&pairs), Ok(posted));

@@ -2,13 +2,16 @@
 
 use super::{
     call::{Call, Wrap},
+    error::Names,
     fields::{self, Fields},
 };
 use crate::{audio::Format, error::Error};
 
 const DEFAULT_FORMAT: Format = Format::Wav;
 
-const KNOWN: [&str; 11] = [
+pub const NAMES: Names = Names { text: "input", voice: "voice", engine: "model" };
+
+pub const FIELDS: [&str; 11] = [
     "input",
     "model",
     "voice",
@@ -22,18 +25,19 @@ const KNOWN: [&str; 11] = [
     "lang_code",
 ];
 
+pub const WRAPS: [(&str, Wrap); 2] = [("audio", Wrap::Plain), ("sse", Wrap::OpenAiSse)];
+
 /// # Errors
 /// `Error::Invalid` that names the field, or the position for what is not JSON.
 pub fn parse(body: &[u8]) -> Result<Call, Error> {
-    let mut given = Fields::parse(body, &KNOWN)?;
-    let wraps = [("audio", Wrap::Plain), ("sse", Wrap::OpenAiSse)];
+    let mut given = Fields::parse(body, &FIELDS)?;
     Ok(Call {
-        text_field: "input",
+        names: NAMES,
         text: fields::text("input", given.take("input"))?,
         model: fields::name("model", given.take("model"))?,
         voice: fields::voice(given.take("voice"))?,
         format: fields::format("response_format", given.take("response_format"))?.unwrap_or(DEFAULT_FORMAT),
-        wrap: fields::choice("stream_format", given.take("stream_format"), &wraps)?.unwrap_or(Wrap::Plain),
+        wrap: fields::choice("stream_format", given.take("stream_format"), &WRAPS)?.unwrap_or(Wrap::Plain),
         speed: fields::speed(&given.take("speed"))?,
         seed: fields::seed(&given.take("seed"))?,
         streamed: fields::flag("stream", &given.take("stream"))?,
@@ -66,7 +70,7 @@ mod tests {
     fn input_is_all_that_is_needed() {
         let call = good(r#"{"input":"Hello"}"#);
         let expected = Call {
-            text_field: "input",
+            names: NAMES,
             text: "Hello".into(),
             model: None,
             voice: None,
@@ -93,7 +97,7 @@ mod tests {
             "stream":false,"cache":false,"language":"en-GB","stream_format":"audio"}"#,
         );
         let expected = Call {
-            text_field: "input",
+            names: NAMES,
             text: "Hi".into(),
             model: Some("tts-1".into()),
             voice: Some("alloy".into()),
@@ -110,6 +114,7 @@ mod tests {
         assert_eq!(call, expected);
         assert_eq!(good(r#"{"input":"Hi","voice":{"id":"nova"}}"#).voice.as_deref(), Some("nova"));
         assert_eq!(good(r#"{"input":"Hi","speed":4}"#).speed, 4.0);
+        assert_eq!(good(r#"{"input":"Hi","seed":8589934593.0}"#).seed, Some(8_589_934_593));
         assert_eq!(good(r#"{"input":"Hi","seed":9007199254740991}"#).seed, Some((1 << 53) - 1));
     }
 
@@ -140,6 +145,7 @@ mod tests {
             (r#""speed":true"#, "speed"),
             (r#""seed":-2"#, "seed"),
             (r#""seed":1.5"#, "seed"),
+            (r#""seed":9007199254740992.0"#, "seed"),
             (r#""seed":"7""#, "seed"),
             (r#""seed":9007199254740992"#, "seed"),
             (r#""seed":9223372036854775808"#, "seed"),

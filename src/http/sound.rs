@@ -13,8 +13,9 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use super::{
-    call::{Wrap, sounds},
+    call::{Call, sounds},
     door::Arrival,
+    error::{ApiError, Names},
     events::Events,
     metrics::{InFlight, Route},
 };
@@ -45,6 +46,7 @@ pub struct SoundStream {
     next: Next,
     encoder: Encoder,
     events: Option<Events>,
+    names: Names,
     sent: Sent,
     samples: u64,
     bytes: u64,
@@ -60,21 +62,21 @@ enum Next {
 }
 
 impl SoundStream {
-    /// `chars`: code points of the text, which OpenAI's clients are told as usage.
     #[must_use]
-    pub fn new(format: Format, wrap: Wrap, chars: usize, first: Vec<Said>, speaking: Speaking, sent: Sent) -> Self {
+    pub fn new(call: &Call, first: Vec<Said>, speaking: Speaking, sent: Sent) -> Self {
         let mut stream = Self {
             ready: VecDeque::with_capacity(4),
             next: Next::Over,
-            encoder: Encoder::streamed(format, sent.sample_rate_hz),
-            events: Events::new(wrap, chars),
+            encoder: Encoder::streamed(call.format, sent.sample_rate_hz),
+            events: Events::new(call.wrap, call.text.chars().count()),
+            names: call.names,
             sent,
             samples: 0,
             bytes: 0,
             outcome: "client_left",
         };
         if let Some(events) = &stream.events {
-            let start = events.start(format, &speaking);
+            let start = events.start(call.format, &speaking);
             stream.send(start);
         }
         for said in first {
@@ -98,7 +100,8 @@ impl SoundStream {
                 self.send(sound);
             }
             Said::Caption(caption) => {
-                if let Some(told) = self.events.as_ref().and_then(|events| events.caption(caption)) {
+                if let Some(events) = &self.events {
+                    let told = events.caption(caption);
                     self.send(told);
                 }
             }
@@ -125,7 +128,7 @@ impl SoundStream {
         tracing::warn!(id = self.sent.arrival.id(), %error, "speech broken off");
         match &self.events {
             Some(events) => {
-                let told = events.error(error);
+                let told = events.error(&ApiError::about(error, self.names));
                 self.send(told);
             }
             None => self.next = Next::Failed(error),

@@ -1,6 +1,7 @@
 //! The router and the server against the fake engine.
 
 mod lists;
+mod native;
 mod server;
 mod speaking;
 mod websocket;
@@ -87,5 +88,9 @@ async fn get(app: &Router, path: &str) -> Answer {
 }
 
 async fn post(app: &Router, body: impl Into<Body>) -> Answer {
-    send(app, request("POST", "/v1/audio/speech").body(body.into()).expect("a request")).await
+    post_to(app, "/v1/audio/speech", body).await
+}
+
+async fn post_to(app: &Router, path: &str, body: impl Into<Body>) -> Answer {
+    send(app, request("POST", path).body(body.into()).expect("a request")).await
 }

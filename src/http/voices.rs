@@ -8,14 +8,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::App;
+use super::{App, openapi::EveryError};
 use crate::voices::Voice;
 
-#[derive(Serialize)]
-struct Entry<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Voice)]
+pub struct Entry<'a> {
     id: &'a str,
     name: &'a str,
+    /// The voice that this name stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     alias_of: Option<&'a str>,
     description: &'a str,
@@ -26,11 +29,15 @@ struct Entry<'a> {
     is_default: bool,
 }
 
-#[derive(Serialize)]
-struct List<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = VoiceList)]
+pub struct List<'a> {
     voices: Vec<Entry<'a>>,
 }
 
+/// Lists the voices, and the other names under which they are found.
+#[utoipa::path(get, path = "/v1/audio/voices", tag = "openai", operation_id = "listVoices",
+    responses((status = 200, body = List, description = "All of them"), EveryError))]
 pub async fn list(State(app): State<Arc<App>>) -> Response {
     let library = app.speech.voices();
     let default = library.default_voice().ok();

@@ -1,4 +1,4 @@
-//! The page at `/` and its files, which are part of the program: no disk is read, nothing comes from elsewhere.
+//! The pages at `/` and `/docs` and their files, which are part of the program: no disk is read, nothing comes from elsewhere.
 
 use axum::{
     extract::Path,
@@ -7,7 +7,7 @@ use axum::{
 };
 use include_dir::{Dir, include_dir};
 
-use super::error::ApiError;
+use super::{error::ApiError, openapi::EveryError};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/python/ishowtts/web");
 
@@ -27,9 +27,18 @@ const TYPES: [(&str, &str); 5] = [
     ("json", "application/json"),
 ];
 
-/// `GET /`.
+/// The page on which people type and listen.
+#[utoipa::path(get, path = "/", tag = "server", operation_id = "page",
+    responses((status = 200, body = String, content_type = "text/html", description = "The page"), EveryError))]
 pub async fn page(headers: HeaderMap) -> Response {
     file("index.html", &headers).unwrap_or_else(|| ApiError::unknown_path("/").into_response())
+}
+
+/// This documentation, to read and to try.
+#[utoipa::path(get, path = "/docs", tag = "server", operation_id = "docs",
+    responses((status = 200, body = String, content_type = "text/html", description = "The page"), EveryError))]
+pub async fn docs(headers: HeaderMap) -> Response {
+    file("docs.html", &headers).unwrap_or_else(|| ApiError::unknown_path("/docs").into_response())
 }
 
 /// `GET /web/{name}`.
@@ -38,7 +47,8 @@ pub async fn asset(uri: Uri, Path(name): Path<String>, headers: HeaderMap) -> Re
 }
 
 fn file(name: &str, asked: &HeaderMap) -> Option<Response> {
-    let file = FILES.get_file(name)?;
+    // Paths are compared without a slash at their end.
+    let file = FILES.get_file(name).filter(|file| file.path().as_os_str() == name)?;
     let extension = file.path().extension()?.to_str()?;
     let (_, kind) = TYPES.iter().find(|(known, _)| *known == extension)?;
     let tag = HeaderValue::from_str(&format!("\"{}\"", &blake3::hash(file.contents()).to_hex()[..16])).ok()?;

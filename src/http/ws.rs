@@ -24,7 +24,9 @@ use super::{
     App, call,
     door::{Arrival, LoggedAtEnd},
     error::ApiError,
-    fields, models, seconds,
+    fields, models,
+    openapi::WebSocketErrors,
+    seconds,
     ws_context::Context,
     ws_messages::{self, Incoming, Outgoing, Start},
     ws_narration::{Input, Narration},
@@ -43,6 +45,11 @@ const REMEMBERED: usize = 64;
 
 const NOT_UNDERSTOOD: Close = Close::new(4400, "invalid_message");
 
+/// Opens a WebSocket for text that is still being written.
+///
+/// `docs/websocket.md` tells the messages. Web pages of other origins are refused.
+#[utoipa::path(get, path = "/v1/ws", tag = "websockets", operation_id = "connect",
+    responses((status = 101, description = "It is open"), WebSocketErrors))]
 pub async fn connect(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     error::ApiError,
     metrics::InFlight,
+    native,
     ws_messages::Outgoing,
     ws_narration::{Input, Narration},
     ws_socket::Frame,
@@ -90,7 +91,7 @@ impl Context {
         drop(inputs);
         let last = match outcome {
             Ok(()) => Outgoing::Done { context: &self.name, audio_ms },
-            Err(error) => Outgoing::error(Some(&self.name), &ApiError::about_text(error, "text")),
+            Err(error) => Outgoing::error(Some(&self.name), &ApiError::about(error, native::NAMES)),
         };
         let frame = self.frame(vec![text(&last)]);
         // Fails if the connection is gone.

@@ -126,7 +126,7 @@ pub enum Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     #[must_use]
     pub fn error(context: Option<&'a str>, error: &ApiError) -> Self {
-        let mut told = error.to_json()["error"].take();
+        let mut told = error.to_json();
         if let Some(seconds) = error.retry_after_s() {
             told["retry_after_s"] = seconds.into();
         }

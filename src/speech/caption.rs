@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Pcm;
 use crate::{engine::Transcript, text::Place};
@@ -18,7 +19,7 @@ pub enum Said {
 
 /// One segment. Times are from the beginning of the speech; characters are code points of the request's text, the end
 /// exclusive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Caption {
     pub segment: usize,
     pub start_ms: f64,
@@ -33,7 +34,7 @@ pub struct Caption {
     pub words: Vec<CaptionWord>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CaptionWord {
     pub start_ms: f64,
     pub end_ms: f64,

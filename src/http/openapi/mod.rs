@@ -1,0 +1,188 @@
+//! `/openapi.json`: what every path takes and answers. Paths are described at their handlers, fields and errors are taken
+//! from what checks and makes them.
+
+mod answers;
+mod requests;
+
+use std::sync::OnceLock;
+
+use axum::{
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use utoipa::OpenApi;
+
+pub use self::{
+    answers::{
+        CaptionFiles, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors, OriginalSpeechErrors, Sound,
+        SpeechErrors, StreamInputErrors, WebSocketErrors,
+    },
+    requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
+};
+use super::{
+    compat, elevenlabs,
+    error::Envelope,
+    events::{OpenAiSpeechEvent, SpeechEvent},
+    health, models, native, openai, voices, web, ws,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "ishowtts",
+        description = "Speech from text, while it is made. A field that is `null` counts as absent; fields that nobody \
+                       knows are not refused, but named in the header `X-Ishowtts-Ignored`."
+    ),
+    servers((url = "/", description = "This server")),
+    tags(
+        (name = "speech", description = "Our own way to ask for speech"),
+        (name = "openai", description = "As OpenAI's clients ask"),
+        (name = "websockets", description = "For text that is still being written"),
+        (name = "original", description = "As the front end of the original iShowTTS asks"),
+        (name = "server", description = "How the server is")
+    ),
+    paths(
+        native::speak,
+        native::play,
+        native::captions,
+        openai::speech,
+        ws::connect,
+        elevenlabs::stream_input,
+        voices::list,
+        models::list,
+        models::one,
+        health::healthz,
+        health::readyz,
+        health::metrics,
+        document,
+        web::page,
+        web::docs,
+        compat::health,
+        compat::voices,
+        compat::speak
+    ),
+    components(schemas(SpeechEvent, OpenAiSpeechEvent, native::Captions, Envelope))
+)]
+struct Document;
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi",
+    responses((status = 200, body = Object, description = "OpenAPI 3.1"), EveryError))]
+pub async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], text()).into_response()
+}
+
+/// Written once: it never changes while the program runs.
+fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    let written = || {
+        let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+        restore_content_schemas(&mut document);
+        document.to_string().into()
+    };
+    TEXT.get_or_init(written).clone()
+}
+
+/// utoipa has no word for JSON Schema's `contentSchema`, only for extensions.
+const CONTENT_SCHEMA: &str = "x-content-schema";
+
+fn restore_content_schemas(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(schema) = object.remove(CONTENT_SCHEMA) {
+                object.insert("contentSchema".to_owned(), schema);
+            }
+            object.values_mut().for_each(restore_content_schemas);
+        }
+        Value::Array(array) => array.iter_mut().for_each(restore_content_schemas),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn document() -> Value {
+        serde_json::from_slice(&text()).expect("JSON")
+    }
+
+    fn walk<'a>(value: &'a Value, found: &mut impl FnMut(&'a str, &'a Value)) {
+        match value {
+            Value::Object(object) => object.iter().for_each(|(name, value)| {
+                found(name, value);
+                walk(value, found);
+            }),
+            Value::Array(array) => array.iter().for_each(|value| walk(value, found)),
+            _ => {}
+        }
+    }
+
+    /// Files of the pages.
+    const NOT_DESCRIBED: [&str; 1] = ["/web/{name}"];
+
+    #[test]
+    fn every_route_is_described() {
+        let router = include_str!("../mod.rs").split(".route(\"").skip(1);
+        let routes: BTreeSet<_> = router.map(|route| &route[..route.find('"').expect("a quote")]).collect();
+        let document = document();
+        let described = document["paths"].as_object().expect("paths").keys().map(String::as_str);
+        assert_eq!(described.chain(NOT_DESCRIBED).collect::<BTreeSet<_>>(), routes);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_schema_is_referred_to() {
+        let document = document();
+        let mut referred = BTreeSet::from(["SpeechEvent", "OpenAiSpeechEvent"]);
+        walk(&document, &mut |name, value| {
+            if name == "$ref" {
+                let name = value.as_str().and_then(|path| path.strip_prefix("#/components/schemas/"));
+                referred.insert(name.unwrap_or_else(|| panic!("{value}")));
+            }
+        });
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        assert_eq!(referred, schemas.keys().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn every_field_that_is_taken_is_described() {
+        let document = document();
+        for (schema, fields) in [
+            ("SpeechRequest", &native::SPEECH_FIELDS[..]),
+            ("CaptionRequest", &native::CAPTION_FIELDS),
+            ("OpenAiSpeechRequest", &super::super::openai_request::FIELDS),
+            ("OriginalSpeechRequest", &compat::FIELDS),
+        ] {
+            let properties = document["components"]["schemas"][schema]["properties"].as_object().expect("properties");
+            let named: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+            assert_eq!(named, fields.iter().copied().collect(), "{schema}");
+            for (name, property) in properties {
+                assert!(property["description"].is_string(), "{schema}.{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_summary_and_examples_of_its_errors() {
+        let document = document();
+        for (path, operations) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in operations.as_object().expect("operations") {
+                assert!(operation["summary"].is_string(), "{method} {path}");
+                let answers = operation["responses"].as_object().expect("answers");
+                for (status, answer) in answers.iter().filter(|(status, _)| status.as_str() >= "400") {
+                    let content = &answer["content"]["application/json"];
+                    let examples = content["examples"].as_object();
+                    let readiness = path == "/readyz" && status == "503";
+                    assert!(readiness || examples.is_some_and(|examples| !examples.is_empty()), "{path} {status}");
+                    for (code, example) in examples.into_iter().flatten() {
+                        assert_eq!(example["value"]["error"]["code"], code.as_str(), "{path} {status}");
+                    }
+                }
+            }
+        }
+    }
+}
