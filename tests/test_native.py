@@ -1,4 +1,4 @@
-"""Our own `/v1/tts` and `/v1/captions` under real conditions: real speech, clients that leave, stall or are browsers."""
+"""Our own `/v1/tts` and `/v1/captions` in use: real speech, clients that leave, stall or are browsers."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ class TestEvents:
             assert server.speak("Another one is not slowed.").status == 200
             wait_until(lambda: server.metrics()["ishowtts_speech_in_flight"] == 0, "the request to be cut off")
             with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-                while True:
-                    if not response.read(1 << 20):
-                        raise AssertionError("a clean end")
+                response.read()
 
 
 class TestCaptionFiles:

@@ -89,12 +89,9 @@ class TestOpenAI:
 
     def test_a_fault_in_its_events_is_its_own_error(self, tone: Server) -> None:
         client = openai.OpenAI(base_url=f"{tone.url}/v1", api_key="unused", max_retries=0)
-        heard = 0
         with pytest.raises(openai.APIError, match="fake") as failed:
-            for event in speech_events(client, f"{TEXT} And {TEXT} Now [raise] happens, and that is the end of it."):
-                heard += len(event.audio or "")
+            list(speech_events(client, f"{TEXT} And {TEXT} Now [raise] happens, and that is the end of it."))
         assert failed.value.code == "engine_failed"
-        assert heard > 0
 
     def test_models(self, client: openai.OpenAI) -> None:
         assert "hibari" in [model.id for model in client.models.list()]
