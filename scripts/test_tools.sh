@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that tests use beside the package's own, where that needs no password; else says which tests are
-# skipped. Lines: command, Debian packages.
+# skipped; with ISHOWTTS_TEST_TOOLS=required, as in CI, that is a failure. Lines: command, Debian packages.
 set -u
 tools="chromium chromium
 espeak-ng espeak-ng
@@ -21,7 +21,9 @@ if command -v apt-get >/dev/null 2>&1; then
     install() { $as_root apt-get install --yes --quiet --no-install-recommends $packages; }
     install >/dev/null 2>&1 || { $as_root apt-get update --quiet && install; } >/dev/null 2>&1
 fi
-echo "$missing" | while read -r tool _; do
-    command -v "$tool" >/dev/null 2>&1 || echo "tests that use $tool are skipped: it is not installed" >&2
-done
-exit 0
+lacking=$(echo "$missing" | while read -r tool _; do
+    command -v "$tool" >/dev/null 2>&1 || echo "tests that use $tool are skipped: it is not installed"
+done)
+[ -n "$lacking" ] || exit 0
+echo "$lacking" >&2
+[ "${ISHOWTTS_TEST_TOOLS:-}" != required ]

@@ -113,7 +113,7 @@ impl Dictation {
         if pieces.is_empty() {
             return Ok(None);
         }
-        let shares = shares(&self.route, &pieces, self.request.language.as_deref());
+        let shares = shares(&self.route, &pieces, self.request.language.as_deref(), &self.voice.languages);
         let (shares, languages) = shares.inspect_err(|error| self.fail(error))?;
         let from = self.given;
         self.given += pieces.len();

@@ -106,7 +106,7 @@ impl Speech {
             let message = "there is nothing to say: the text has no letters and no digits";
             return Err(Error::invalid("nothing_to_say", Some("input"), message));
         }
-        let (shares, languages) = shares(&route, &pieces, resolved.language.as_deref())?;
+        let (shares, languages) = shares(&route, &pieces, resolved.language.as_deref(), &voice.languages)?;
         let mut conditionings = Vec::with_capacity(shares.len());
         for (stop, _) in &shares {
             conditionings.push(route[*stop].link.conditioning(&voice).await?);
@@ -303,11 +303,12 @@ pub(super) fn ask(
 pub(super) type Share = (usize, Vec<usize>);
 
 /// Which stop says which segments, the one of the first segment first, and the language of each segment: the one that
-/// was asked for, else the one that its text seems to be in, if some stop speaks that.
+/// was asked for, else the one that its text seems to be in, else the voice's own, if some stop speaks that.
 pub(super) fn shares(
     route: &[Stop],
     pieces: &[Piece],
     asked: Option<&str>,
+    voice: &[String],
 ) -> Result<(Vec<Share>, Vec<Option<String>>), Error> {
     let mut shares: Vec<Share> = Vec::new();
     let mut languages = Vec::with_capacity(pieces.len());
@@ -317,6 +318,12 @@ pub(super) fn shares(
             Ok(stop) => (stop, found),
             Err(_) if asked.is_none() => (route::choose(route, &piece.text, None)?, None),
             Err(error) => return Err(error),
+        };
+        let own = voice.first().filter(|_| language.is_none()).map(String::as_str);
+        // Nothing tells: a voice that speaks French goes to an engine that does, an English one stays where it is.
+        let (stop, language) = match own.map(|own| route::choose(route, &piece.text, Some(own))) {
+            Some(Ok(speaks)) if speaks != stop => (speaks, own),
+            _ => (stop, language),
         };
         languages.push(language.map(str::to_owned));
         match shares.iter_mut().find(|(of, _)| *of == stop) {

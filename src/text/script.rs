@@ -8,6 +8,9 @@ use icu_properties::{
     script::{ScriptWithExtensions, ScriptWithExtensionsBorrowed},
 };
 
+/// In letters; longer words in capitals are shouted.
+const MAX_ABBREVIATION: usize = 4;
+
 /// The first letter of `text` that is in none of `scripts` (ISO 15924 codes); none if `scripts` is empty.
 #[must_use]
 pub fn foreign_letter(text: &str, scripts: &[String]) -> Option<char> {
@@ -18,32 +21,73 @@ pub fn foreign_letter(text: &str, scripts: &[String]) -> Option<char> {
     text.chars().find(|&c| home.is_foreign(c))
 }
 
-/// Where `text` changes between letters of `scripts` and others: its parts in order, none empty. What is no letter
-/// stays with what is before it, opening quotes and brackets go with what they open.
+/// Where `text` changes between letters of `scripts` and others, or between two others: its parts in order, none empty.
+///
+/// What is no letter stays with what is before it; opening quotes and brackets go with what they open, abbreviations
+/// with what they are written together with ("AI技术", "卡拉OK").
 pub(super) fn runs(text: &str, scripts: &[String]) -> Vec<Range<usize>> {
-    let mut home = Home::new(scripts);
-    let (mut runs, mut start, mut foreign) = (Vec::new(), 0, None);
-    for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
-        let is_foreign = home.is_foreign(c);
-        // Letters of no script are at home everywhere.
-        if is_foreign == foreign.unwrap_or(is_foreign) || (!is_foreign && !home.owns(c)) {
-            foreign = foreign.or(Some(is_foreign));
+    let words = words(text, scripts);
+    let (mut runs, mut start) = (Vec::new(), 0);
+    for (before, word) in words.iter().zip(words.iter().skip(1)) {
+        if before.side == word.side {
             continue;
         }
-        let before = text[start..at].trim_end_matches(opens);
+        let left = text[start..word.at.start].trim_end_matches(opens);
         // Apart from the word before it, or it is not what an opening mark opens.
-        let cut =
-            if before.len() < at - start && before.ends_with(char::is_whitespace) { start + before.len() } else { at };
+        let opened = start + left.len() < word.at.start && left.ends_with(char::is_whitespace);
+        let cut = if opened { start + left.len() } else { word.at.start };
         if cut > start {
             runs.push(start..cut);
             start = cut;
         }
-        foreign = Some(is_foreign);
     }
     if start < text.len() {
         runs.push(start..text.len());
     }
     runs
+}
+
+/// Letters of one side with nothing between them.
+struct Word {
+    at: Range<usize>,
+    side: Side,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Home,
+    Foreign(Script),
+}
+
+fn words(text: &str, scripts: &[String]) -> Vec<Word> {
+    let mut home = Home::new(scripts);
+    let mut words: Vec<Word> = Vec::new();
+    for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
+        let side = home.side(c);
+        let end = at + c.len_utf8();
+        match words.last_mut().filter(|word| word.at.end == at) {
+            // Letters of no script are at home everywhere.
+            Some(word) if side.is_none_or(|side| side == word.side) => word.at.end = end,
+            _ => words.extend(side.map(|side| Word { at: at..end, side })),
+        }
+    }
+    for index in 0..words.len() {
+        let Range { start, end } = words[index].at;
+        let touches = |other: &&Word| other.at.start == end || other.at.end == start;
+        let neighbour = words.get(index + 1).filter(touches);
+        let neighbour = neighbour.or_else(|| words.get(index.wrapping_sub(1)).filter(touches));
+        if let Some(side) = neighbour.map(|word| word.side)
+            && is_abbreviation(&text[start..end])
+        {
+            words[index].side = side;
+        }
+    }
+    words
+}
+
+/// Spelt alike by whoever speaks the text around it.
+fn is_abbreviation(word: &str) -> bool {
+    word.len() <= MAX_ABBREVIATION && word.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 fn opens(c: char) -> bool {
@@ -92,9 +136,15 @@ impl Home {
         !home
     }
 
-    /// Whether a letter that is not foreign belongs to one of the scripts.
-    fn owns(&self, c: char) -> bool {
-        self.known.contains(&self.properties.get_script_val(c))
+    /// None for letters of no script.
+    fn side(&mut self, c: char) -> Option<Side> {
+        if !self.is_foreign(c) {
+            return self.known.contains(&self.properties.get_script_val(c)).then_some(Side::Home);
+        }
+        Some(Side::Foreign(match self.properties.get_script_val(c) {
+            Script::Hiragana | Script::Katakana | Script::Bopomofo => Script::Han,
+            script => script,
+        }))
     }
 }
 
@@ -153,7 +203,7 @@ mod tests {
 
     #[test]
     fn runs_part_where_the_script_changes() {
-        let table: [(&str, &[&str]); 10] = [
+        let table: [(&str, &[&str]); 17] = [
             ("Hello 你好 world", &["Hello ", "你好 ", "world"]),
             ("Hello, 你好! And 42 more.", &["Hello, ", "你好! ", "And 42 more."]),
             ("He said “你好” to me", &["He said ", "“你好” ", "to me"]),
@@ -163,6 +213,13 @@ mod tests {
             ("123 你好 456", &["123 你好 456"]),
             ("5 µm ナノ ー x", &["5 µm ", "ナノ ー ", "x"]),
             ("привет (hello) мир", &["привет ", "(hello) ", "мир"]),
+            ("你好 привет hello", &["你好 ", "привет ", "hello"]),
+            ("日本語のテスト한국어", &["日本語のテスト", "한국어"]),
+            ("AI技术很好", &["AI技术很好"]),
+            ("去唱卡拉OK吧, OK?", &["去唱卡拉OK吧, ", "OK?"]),
+            ("买A股和3D打印 cool", &["买A股和3D打印 ", "cool"]),
+            ("AMAZING技术", &["AMAZING", "技术"]),
+            ("OK 你好", &["OK ", "你好"]),
             ("", &[]),
         ];
         for (text, expected) in table {
