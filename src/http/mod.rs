@@ -1,5 +1,6 @@
 //! HTTP: one file per surface. Runs on tokio's threads; never waits for Python, never touches a disk.
 
+mod accept;
 mod body;
 mod call;
 mod compat;
@@ -46,7 +47,7 @@ use axum::{
 use tokio::sync::watch;
 
 use self::{
-    connection::{Door, Peer},
+    connection::Door,
     error::ApiError,
     guard::Guard,
     metrics::{Metrics, UPKEEP_PERIOD},
@@ -128,13 +129,11 @@ pub async fn serve(
     let app = App::new(speech, config);
     let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
-    let service = router(app).into_make_service_with_connect_info::<Peer>();
-    let serving = axum::serve(door, service).with_graceful_shutdown(stopped(stop.clone()));
+    let serving = accept::serve(door, router(app), stopped(stop.clone()));
     // WebSockets have left the server's books when they were opened.
     let serving = async {
-        let outcome = serving.await;
+        serving.await;
         sockets.gone().await;
-        outcome
     };
     let out_of_time = async {
         stopped(stop).await;
@@ -148,7 +147,7 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        outcome = serving => return outcome,
+        () = serving => return Ok(()),
         () = out_of_time => tracing::warn!("some requests were still in flight when the grace period ended"),
         () = upkeep => {}
     }

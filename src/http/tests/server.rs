@@ -72,12 +72,42 @@ fn speech_request(text: &str) -> String {
 async fn it_stops_without_waiting_for_connections_that_are_idle() {
     let server = Server::start(Config::default(), FakeOptions::default()).await;
     let _silent = server.connect().await;
+    let mut half_a_head = server.connect().await;
+    half_a_head.write_all(b"POST /v1/audio/speech HTTP/1.1\r\nhost: loc").await.expect("written");
     let mut kept_alive = server.connect().await;
     kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("written");
     read_until(&mut kept_alive, b"\r\n\r\nok").await;
     let address = server.address;
     server.stopped().await;
     assert!(TcpStream::connect(address).await.is_err(), "it still listens");
+}
+
+/// Once paused, the clock runs when nothing else does.
+#[tokio::test]
+async fn who_never_ends_a_head_is_cut_off_and_who_listens_is_not() {
+    let gate = Arc::new(Gate::default());
+    let options = FakeOptions { gate: Some(Arc::clone(&gate)), ..FakeOptions::default() };
+    let server = Server::start(Config::default(), options).await;
+    let mut listening = server.connect().await;
+    listening.write_all(speech_request(THREE).as_bytes()).await.expect("written");
+    gate.open(1);
+    read_until(&mut listening, b"\r\n\r\n").await;
+    let mut half_a_head = server.connect().await;
+    half_a_head.write_all(b"GET /healthz HTTP/1.1\r\nhost: loc").await.expect("written");
+    let mut kept_alive = server.connect().await;
+    kept_alive.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("written");
+    read_until(&mut kept_alive, b"\r\n\r\nok").await;
+
+    tokio::time::pause();
+    for stream in [&mut half_a_head, &mut kept_alive] {
+        let mut rest = Vec::new();
+        let closed = timeout(Duration::from_secs(90), stream.read_to_end(&mut rest)).await.expect("cut off in time");
+        assert!(closed.is_err() || !rest.starts_with(b"HTTP/1.1 200"), "{rest:?}");
+    }
+    tokio::time::resume();
+    gate.open(2);
+    read_until(&mut listening, b"\r\n0\r\n\r\n").await;
+    server.stopped().await;
 }
 
 #[tokio::test]
