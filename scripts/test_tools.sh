@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that tests use beside the package's own, where that needs no password; else says which tests are
-# skipped; with ISHOWTTS_TEST_TOOLS=required, as in CI, that is a failure. Lines: command, Debian packages.
+# skipped; with TEST_TOOLS=required, as in CI, that is a failure. Lines: command, Debian packages.
 set -u
 tools="chromium chromium
 espeak-ng espeak-ng
@@ -26,4 +26,4 @@ lacking=$(echo "$missing" | while read -r tool _; do
 done)
 [ -n "$lacking" ] || exit 0
 echo "$lacking" >&2
-[ "${ISHOWTTS_TEST_TOOLS:-}" != required ]
+[ "${TEST_TOOLS:-}" != required ]

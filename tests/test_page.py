@@ -66,7 +66,7 @@ def test_a_text_is_heard_seen_and_kept(page: Any, hibari: Server, tmp_path: Path
     page.wait_for_selector("#reading .now")
     until(page, "window.heard.peak > 0.02")
     assert page.inner_text("#reading") == TEXT
-    if shots := os.environ.get("ISHOWTTS_SCREENSHOTS"):
+    if shots := os.environ.get("PAGE_SCREENSHOTS"):
         until(page, "document.querySelector('#reading .now')?.textContent.includes('$100')")
         page.screenshot(path=str(Path(shots) / "page.png"))
     page.wait_for_selector("#download:not([hidden])")
