@@ -43,7 +43,7 @@ def test_all_of_the_document_is_there(page: Any, hibari: Server) -> None:
 
 def test_a_request_is_tried_and_heard(page: Any) -> None:
     page.click("#speak > summary")
-    if shots := os.environ.get("ISHOWTTS_SCREENSHOTS"):
+    if shots := os.environ.get("PAGE_SCREENSHOTS"):
         page.screenshot(path=str(Path(shots) / "docs.png"))
     page.fill("#speak-body", json.dumps({"text": "It's tried here."}))
     assert page.inner_text("#speak .curl").endswith("""-d '{"text": "It'\\''s tried here."}' '""" + page.url.replace(
