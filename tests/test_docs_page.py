@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server
+from harness import Server, wait_until
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def test_a_request_is_tried_and_heard(page: Any) -> None:
         "/docs", "/v1/tts'"))  # fmt: skip
     page.click("#speak .send")
     page.wait_for_selector("#speak audio")
-    page.wait_for_function("document.querySelector('#speak audio').duration > 0.5")
+    # Asked from outside: the page's policy forbids its own scripts to evaluate text.
+    heard = "document.querySelector('#speak audio').duration > 0.5"
+    wait_until(lambda: page.evaluate(heard), heard)
     page.select_option("#speak-example", "events")
     page.click("#speak .send")
     page.wait_for_selector("#speak [aria-live] pre")
