@@ -2,8 +2,8 @@
 """espeak: over 100 languages through the system's ``espeak-ng`` program. Robotic and tiny: says what no other can.
 
 espeak-ng is GPL-3: it runs as a process of its own for each segment, reads the text from its standard input and writes
-a WAV to its standard output; nothing of it is linked or bundled. A process costs about 20 ms; slots that share a step
-run theirs side by side.
+a WAV to its standard output; nothing of it is linked or bundled. A sentence takes about 20 ms, 4 of them to start the
+process; slots that share a step run theirs side by side: on two cores two take a fifth longer than one.
 """
 
 from __future__ import annotations
