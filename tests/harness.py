@@ -286,6 +286,8 @@ def environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ISHOWTTS_", "XDG_"))}
     return kept | {
         "HOME": str(home),
+        # Where the standalone program, which may lie anywhere, finds the engines.
+        "VIRTUAL_ENV": sys.prefix,
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_CACHE_HOME": str(home / "cache"),
