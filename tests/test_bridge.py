@@ -333,3 +333,14 @@ class TestStub:
         assert all(getattr(ishowtts, name) is not None for name in ishowtts.__all__)
         assert ishowtts.__version__
         assert Path(_native.__file__).name.startswith("_native")
+
+
+def test_what_the_engine_chose_is_told_with_each_caption(opened: Open) -> None:
+    with opened() as runtime:
+        stream = runtime.speak("Please [choose] now.", seed=3)
+        assert sum(map(len, stream)) > 0
+        (caption,) = (ishowtts.Caption.of(fields) for fields in stream.captions)
+        assert caption.params == {"steps": 1, "timed": False}, "with a seed of its own it is not told of its time"
+        plain = runtime.speak("Please say it.")
+        assert sum(map(len, plain)) > 0
+        assert ishowtts.Caption.of(plain.captions[0]).params == {}

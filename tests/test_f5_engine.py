@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
 import subprocess
@@ -20,7 +21,7 @@ pytest.importorskip("pypinyin")
 
 import f5_model  # noqa: E402
 from f5_model import Small, segment  # noqa: E402
-from ishowtts.engine import Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
+from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
 from ishowtts.engines.f5 import params  # noqa: E402
 from ishowtts.engines.f5.engine import F5  # noqa: E402
 from ishowtts.engines.f5.saying import Join  # noqa: E402
@@ -355,6 +356,8 @@ class TestFailures:
             ({"target_rms": 0}, "target_rms"),
             ({"remove_silence": 1}, "true or false"),
             ({"nfe_step": 7}, "did you mean 'nfe_steps'"),
+            ({"nfe_adapt": True}, "needs nfe_steps"),
+            ({"nfe_floor": "auto"}, "from 4 to 64"),
         ],
     )
     def test_parameters_are_checked(self, engine: F5, hum: Conditioning, given: dict[str, Any], said: str) -> None:
@@ -371,8 +374,6 @@ class TestFailures:
                 small.engine(**options)
 
     def test_voices_are_checked(self, small: Small, engine: F5) -> None:
-        import dataclasses
-
         for changed, said in (
             ({"reference_path": None}, "needs a reference"),
             ({"reference_text": " "}, "needs a reference"),
@@ -384,14 +385,50 @@ class TestFailures:
 
 
 class TestAuto:
+    def admitted(self, engine: F5, hum: Conditioning, text: str, budget_steps: float | None, **given: Any) -> Admitted:
+        said = segment(text, nfe_steps="auto", **given)
+        if budget_steps is not None:
+            step_ms = engine.info.cost.fixed_ms + engine.info.cost.ms_per_char * len(text)
+            said = dataclasses.replace(said, budget_ms=budget_steps * step_ms)
+        admitted = engine.admit(0, said, hum)
+        engine.cancel(0)
+        assert isinstance(admitted, Admitted)
+        assert admitted.params["nfe_steps"] == admitted.steps_left
+        return admitted
+
     def test_steps_follow_the_text_alone(self, engine: F5, hum: Conditioning) -> None:
         for text, steps in (("Hi there.", 16), ("x" * 24, 10), ("x" * 59, 10), ("x" * 60, 7)):
-            assert engine.admit(0, segment(text, nfe_steps="auto"), hum) == steps
-            engine.cancel(0)
+            for budget_steps in (None, 0.0):
+                admitted = self.admitted(engine, hum, text, budget_steps)
+                assert (admitted.steps_left, admitted.hurried) == (steps, False)
+
+    def test_steps_follow_the_time_where_the_request_allows_it(self, engine: F5, hum: Conditioning) -> None:
+        for budget_steps, steps in ((None, 16), (100.0, 16), (16.1, 16), (15.9, 12), (10.5, 10), (0.0, 7)):
+            admitted = self.admitted(engine, hum, "Hi there.", budget_steps, nfe_adapt=True)
+            assert (admitted.steps_left, admitted.hurried) == (steps, steps < 16)
+
+    def test_never_below_the_floor(self, engine: F5, hum: Conditioning) -> None:
+        for floor, steps in ((4, 4), (5, 5), (12, 12), (24, 24)):
+            given = {"nfe_adapt": True, "nfe_floor": floor}
+            assert self.admitted(engine, hum, "Hi there.", 0.0, **given).steps_left == steps
+        assert self.admitted(engine, hum, "x" * 90, None, nfe_floor=12).steps_left == 12
+
+    def test_of_a_long_text_every_piece_is_told(self, engine: F5, hum: Conditioning) -> None:
+        text = "The boats turned home one by one, and nobody spoke of it. " * 4 + "Yes."
+        admitted = engine.admit(0, segment(text, nfe_steps="auto"), hum)
+        engine.cancel(0)
+        assert isinstance(admitted, Admitted)
+        told = admitted.params["nfe_steps"]
+        assert sum(told) == admitted.steps_left if isinstance(told, list) else admitted.steps_left % told == 0
+
+    def test_numbers_of_the_requests_own_stand(self, engine: F5, hum: Conditioning) -> None:
+        assert engine.admit(0, dataclasses.replace(segment("Hi there.", nfe_steps=32), budget_ms=0.0), hum) == 32
 
     def test_can_be_the_default(self, small: Small) -> None:
         engine = small.engine(nfe_steps=0)
-        assert engine.admit(0, segment("Hi there."), engine.prepare(small.voice())) == 16
+        admitted = engine.admit(0, segment("Hi there."), engine.prepare(small.voice()))
+        assert isinstance(admitted, Admitted)
+        assert admitted.steps_left == 16
         engine.close()
 
 

@@ -8,13 +8,14 @@ but read-only tensors.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
 from ishowtts.engines import options
 from ishowtts.engines.f5 import identity, memory, params, precision, short_texts, text, warm_up, weights
 from ishowtts.engines.f5.checkpoint import Checkpoint
@@ -103,7 +104,7 @@ class F5:
             raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
         return Reference(clip, self._level(clip, TARGET_RMS))
 
-    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         if not isinstance(conditioning, Reference):
             raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
         if slot in self._slots or not 0 <= slot < self.info.max_slots:
@@ -115,12 +116,20 @@ class F5:
             clip = short_texts.shortened(clip, chosen.short.reference_s)
         if clip is not conditioning.clip or chosen.target_rms != TARGET_RMS:
             level = self._level(clip, chosen.target_rms)
-        pieces = self._pieces(said, segment.speed, clip, level, chosen)
+        affordable = math.inf
+        if segment.budget_ms is not None:
+            affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
+        pieces = self._pieces(said, segment.speed, clip, level, chosen, affordable)
         with torch.inference_mode():
             self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
             saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
         self._slots[slot] = saying
-        return saying.steps_left
+        if chosen.nfe_steps != params.AUTO:
+            return saying.steps_left
+        steps = [len(piece.times) - 1 for piece in pieces]
+        hurried = any(taken < chosen.steps(piece.text) for taken, piece in zip(steps, pieces, strict=True))
+        told = steps[0] if len(set(steps)) == 1 else steps
+        return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
         with torch.inference_mode():
@@ -159,7 +168,9 @@ class F5:
         _check_sayable(said, segment.text)
         return said
 
-    def _pieces(self, said: str, speed: float, clip: PreparedClip, level: Level, chosen: Params) -> list[Piece]:
+    def _pieces(
+        self, said: str, speed: float, clip: PreparedClip, level: Level, chosen: Params, affordable: float
+    ) -> list[Piece]:
         chunks = text.chunk_text(said, clip.chunk_bytes(speed))
         unknown = text.unknown_letters(text.to_tokens(said), self.vocabulary)
         if unknown:
@@ -177,7 +188,7 @@ class F5:
                     f"this would be {frames / FRAMES_PER_S:.0f} s with the reference, and the model has no positions "
                     f"beyond {MAX_FRAMES / FRAMES_PER_S:.0f} s"
                 )
-            pieces.append(Piece(ids, frames, chosen.times(chosen.steps(chunk))))
+            pieces.append(Piece(chunk, ids, frames, chosen.times(chosen.steps(chunk, affordable))))
         return pieces
 
     def _advance(self, sayings: Mapping[int, Saying]) -> dict[int, Exception]:
