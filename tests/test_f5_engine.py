@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 import random
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,7 @@ class TestSpeaking:
 
     def test_duration_can_be_fixed(self, engine: F5, hum: Conditioning) -> None:
         pcm = speak(engine, segment(SENTENCES[1], fix_duration=5.0), hum)
-        reference = hum.level.samples // 256  # type: ignore[attr-defined]
+        reference = len(hum.clip.samples) // 256  # type: ignore[attr-defined]
         assert len(pcm) == (int(5.0 * 24_000 / 256) - reference - 1) * 256
 
     def test_no_guidance_for_some_t_is_cheaper_and_another_sound(
@@ -369,6 +371,7 @@ class TestFailures:
             ({"compile": "yes"}, "compile"),
             ({"nfe_steps": 3}, "nfe_steps"),
             ({"max_slots": -1}, "max_slots"),
+            ({"reference_cache_mb": -1}, "reference_cache_mb"),
         ):
             with pytest.raises(InvalidSetting, match=said):
                 small.engine(**options)
@@ -382,6 +385,55 @@ class TestFailures:
         ):
             with pytest.raises(InvalidSetting, match=said):
                 engine.prepare(dataclasses.replace(small.voice(), **changed))
+
+
+class TestReferences:
+    def test_are_bounded_in_bytes_and_sound_the_same_when_made_anew(self, small: Small, tmp_path: Path) -> None:
+        engine = small.engine(reference_cache_mb=1)
+        try:
+            clips = []
+            for seed in range(3):
+                path = f5_model.write_reference(tmp_path / f"{seed}.wav", 11.0, seed)
+                voice = dataclasses.replace(small.voice(prepared=True), reference_path=str(path), version=str(seed))
+                clips.append(engine.prepare(voice))
+                assert engine.levels.nbytes <= 1 << 20
+            mel_bytes = (11 * 24_000 // 256 + 1) * 400
+            assert engine.levels.nbytes == 2 * mel_bytes
+            assert [clip.nbytes for clip in clips] == [11 * 24_000 * 4 + mel_bytes] * 3
+            said = segment("Hi there.", nfe_steps=4)
+            first = speak(engine, said, clips[0])
+            for clip in clips[1:]:
+                assert relative(speak(engine, said, clip), first) > 0.01
+            assert speak(engine, said, clips[0]).tobytes() == first.tobytes()
+            assert engine.levels.nbytes <= 1 << 20
+        finally:
+            engine.close()
+
+    def test_without_room_for_one_it_speaks_all_the_same(self, small: Small, engine: F5, hum: Conditioning) -> None:
+        tight = small.engine(reference_cache_mb=0)
+        found = speak(tight, segment(SENTENCES[0]), tight.prepare(small.voice()))
+        assert found.tobytes() == speak(engine, segment(SENTENCES[0]), hum).tobytes()
+        assert tight.levels.nbytes == 0
+        tight.close()
+
+    def test_are_released_when_forgotten_and_all_is_at_the_end(self, small: Small) -> None:
+        engine = small.engine()
+        one, two = engine.prepare(small.voice()), engine.prepare(small.voice())
+        engine.admit(0, segment("Hi there.", target_rms=0.2), one)
+        engine.admit(1, segment("Hi there."), two)
+        held = [weakref.ref(level.mel) for level in engine.levels._held.values()]
+        weights = weakref.ref(engine.dit), weakref.ref(engine.vocos)
+        assert len(held) == 3
+        engine.cancel(0)
+        engine.forget(one)
+        gc.collect()
+        assert [ref() is None for ref in held] == [True, True, False]
+        assert engine.levels.nbytes == two.nbytes - two.clip.samples.nbytes  # type: ignore[attr-defined]
+        levels = engine.levels
+        engine.close()
+        gc.collect()
+        assert [ref() for ref in (*held, *weights)] == [None] * 5
+        assert levels.nbytes == 0
 
 
 class TestAuto:

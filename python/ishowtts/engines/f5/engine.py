@@ -7,6 +7,7 @@ but read-only tensors.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +21,9 @@ from ishowtts.engines import options
 from ishowtts.engines.f5 import identity, memory, params, precision, short_texts, text, warm_up, weights
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.clip import read_clip
-from ishowtts.engines.f5.config import FRAMES_PER_S, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
+from ishowtts.engines.f5.config import FRAMES_PER_S, HOP, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
 from ishowtts.engines.f5.dit import DiT
-from ishowtts.engines.f5.mel import log_mel
+from ishowtts.engines.f5.levels import Hearing, Levels
 from ishowtts.engines.f5.params import Params
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
@@ -56,19 +57,18 @@ class Options:
     max_slots: int = 0
     """0: as many as fit the memory."""
     text_cache_mb: int = 64
+    reference_cache_mb: int = 64
+    """Of mel spectrograms of references on the device."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A voice, prepared."""
+    """A voice, prepared. How the model hears it is in :class:`Levels`."""
 
     clip: PreparedClip
-    level: Level
-    """At upstream's target level; others are made when a request asks for them."""
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.level.mel.nbytes + self.clip.samples.nbytes)
+    nbytes: int
+    """Of the clip, and of the spectrogram at upstream's level."""
+    number: int = field(default_factory=itertools.count().__next__)
 
 
 @dataclass
@@ -78,6 +78,7 @@ class F5:
     dit: DiT
     vocos: Vocos
     vocabulary: dict[str, int]
+    levels: Levels
     info: EngineInfo
     default_steps: int | str = 32
     _slots: dict[int, Saying] = field(default_factory=dict)
@@ -102,7 +103,10 @@ class F5:
         clip = prepare_clip(frames, rate_hz, voice.reference_text or "", prepared=prepared)
         if len(clip.samples) < SAMPLE_RATE_HZ // 10:
             raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
-        return Reference(clip, self._level(clip, TARGET_RMS))
+        level_bytes = (len(clip.samples) // HOP + 1) * self.dit.config.mel_dim * 4
+        reference = Reference(clip, clip.samples.nbytes + level_bytes)
+        self.levels.get(Hearing(reference.number, TARGET_RMS), clip)
+        return reference
 
     def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         if not isinstance(conditioning, Reference):
@@ -111,11 +115,11 @@ class F5:
             raise RuntimeError(f"slot {slot} is not free")
         chosen = params.read(segment.params, self.default_steps)
         said = self._said(segment, chosen)
-        clip, level = conditioning.clip, conditioning.level
+        clip, longest_s = conditioning.clip, 0.0
         if chosen.short.reference_s > 0 and short_texts.is_short(said):
-            clip = short_texts.shortened(clip, chosen.short.reference_s)
-        if clip is not conditioning.clip or chosen.target_rms != TARGET_RMS:
-            level = self._level(clip, chosen.target_rms)
+            longest_s = chosen.short.reference_s
+            clip = short_texts.shortened(clip, longest_s)
+        level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
         affordable = math.inf
         if segment.budget_ms is not None:
             affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
@@ -146,20 +150,15 @@ class F5:
         self._slots.pop(slot, None)
 
     def forget(self, conditioning: Conditioning) -> None:
-        pass
+        if isinstance(conditioning, Reference):
+            self.levels.forget(conditioning.number)
 
     def close(self) -> None:
         self._slots.clear()
+        self.levels.close()
         device = self.dit.precision.device
         del self.dit, self.vocos
         memory.give_back(device)
-
-    def _level(self, clip: PreparedClip, target_rms: float) -> Level:
-        samples, gain = clip.at_level(target_rms)
-        device = self.dit.precision.device
-        with torch.inference_mode():
-            mel = log_mel(torch.from_numpy(samples), self.dit.config.mel_dim).to(device)
-        return Level(mel, len(samples), gain)
 
     def _said(self, segment: Segment, chosen: Params) -> str:
         said = segment.text
@@ -252,8 +251,8 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     """From local files."""
     if chosen.compile not in _COMPILE:
         raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
-    if chosen.max_slots < 0 or chosen.text_cache_mb < 0:
-        raise InvalidSetting("[engines.f5] max_slots and text_cache_mb must not be negative")
+    if min(chosen.max_slots, chosen.text_cache_mb, chosen.reference_cache_mb) < 0:
+        raise InvalidSetting("[engines.f5] max_slots, text_cache_mb and reference_cache_mb must not be negative")
     torch.set_num_threads(max(1, threads))
     steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
     numbers = precision.choose(chosen.device, chosen.dtype)
@@ -297,4 +296,5 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             info.cost.steps,
             info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
         )
-    return F5(dit, vocos, vocabulary, info, steps)
+    levels = Levels(numbers.device, config.mel_dim, chosen.reference_cache_mb << 20)
+    return F5(dit, vocos, vocabulary, levels, info, steps)
