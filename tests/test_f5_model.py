@@ -252,8 +252,8 @@ class TestElementwise:
         products = torch.randint(-9999, 9999, (20, 64), generator=noise, dtype=torch.int32)
         token, row, bias = torch.rand(20, 1, generator=noise) / 1e3, torch.rand(64, generator=noise), shift
         pairs = [
-            (plain.norm_quantise(h, scale, shift), eager.norm_quantise(h, scale, shift)),
-            (plain.quantise(y), eager.quantise(y)),
+            (plain.norm_quantise(h, scale, shift, torch.int8), eager.norm_quantise(h, scale, shift, torch.int8)),
+            (plain.quantise(y, torch.int8), eager.quantise(y, torch.int8)),
             (
                 plain.dequantise_gelu_quantise(products, token, row, bias),
                 eager.dequantise_gelu_quantise(products, token, row, bias),

@@ -31,6 +31,8 @@ def choose(device: torch.device, dtype: torch.dtype) -> Attention:
 
 def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
     """Products over some heads, and some queries where even one head's scores are too many."""
+    if pack.fixed:
+        return masked(q, k, v, pack)
     heads, tokens, dim = q.shape
     out = q.new_empty(tokens, heads, dim)
     by_head = out.transpose(0, 1)
@@ -50,6 +52,8 @@ def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> t
 
 def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
     """torch's fused kernel, segment by segment; together where all are of one length."""
+    if pack.fixed:
+        return masked(q, k, v, pack)
     heads, tokens, dim = q.shape
     if len({end - start for start, end in pack.segments}) == 1:
         split = (heads, len(pack.segments), -1, dim)
@@ -73,6 +77,17 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> tor
     out = varlen_attn(parts[0], parts[1], parts[2], starts, starts, longest, longest, scale=1.0)
     assert isinstance(out, torch.Tensor)
     return out.reshape(tokens, heads * dim)
+
+
+def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
+    """torch's fused kernel over all tokens, those of other segments masked. Nothing in it but tensors depends on where
+    segments lie, so it can be captured; but it works out what is masked, too."""
+    heads, tokens, dim = q.shape
+    numbers = torch.arange(tokens, dtype=torch.int32, device=q.device)
+    segment = torch.bucketize(numbers, pack.cumulative[1:], right=True)
+    same = segment[:, None] == segment[None]
+    out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=same, scale=1.0)[0]
+    return out.transpose(0, 1).reshape(tokens, heads * dim)
 
 
 @lru_cache(maxsize=8)

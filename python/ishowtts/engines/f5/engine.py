@@ -16,14 +16,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Segment, Spoken, Voice
 from ishowtts.engines import options
-from ishowtts.engines.f5 import identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import graphs, identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import output as outputs
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.engines.f5.config import FRAMES_PER_S, HOP, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
 from ishowtts.engines.f5.dit import DiT
 from ishowtts.engines.f5.levels import Hearing, Levels
+from ishowtts.engines.f5.output import Output, Taking
 from ishowtts.engines.f5.params import Params
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
@@ -52,10 +54,14 @@ class Options:
     dtype: str = "auto"
     compile: str = "auto"
     """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler."""
+    graphs: bool = True
+    """On CUDA: steps of up to 8,192 tokens are captured once and replayed."""
     nfe_steps: int = 32
     """Of requests that do not say; 0: ``auto``."""
     max_slots: int = 0
     """0: as many as fit the memory."""
+    memory_mb: int = 0
+    """On CUDA: what the process takes of the device's memory at most; 0: what is free."""
     text_cache_mb: int = 64
     reference_cache_mb: int = 64
     """Of mel spectrograms of references on the device."""
@@ -79,9 +85,12 @@ class F5:
     vocos: Vocos
     vocabulary: dict[str, int]
     levels: Levels
+    output: Output
     info: EngineInfo
     default_steps: int | str = 32
     _slots: dict[int, Saying] = field(default_factory=dict)
+    _sounding: dict[int, Taking] = field(default_factory=dict)
+    """Slots whose piece is on its way from the vocoder."""
 
     def normalise(self, text: str, language: str | None) -> list[Spoken]:
         from ishowtts.text import normalise
@@ -136,18 +145,30 @@ class F5:
         return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        due = [slot for slot in slots if slot in self._sounding]
+        moving = [slot for slot in slots if slot not in self._sounding]
         with torch.inference_mode():
-            failures = self._advance({slot: self._slots[slot] for slot in slots})
+            failures = self._advance({slot: self._slots[slot] for slot in moving}) if moving else {}
         for slot, error in failures.items():
             del self._slots[slot]
             yield _failed(slot, error)
         # The shortest first: its listener need not wait for the others' vocoding.
-        finished = [slot for slot in slots if slot not in failures and self._slots[slot].piece_done]
-        for slot in sorted(finished, key=lambda slot: self._slots[slot].frames):
-            yield self._finish(slot)
+        finished = [slot for slot in moving if slot not in failures and self._slots[slot].piece_done]
+        finished.sort(key=lambda slot: self._slots[slot].frames)
+        for slot in finished:
+            failed = self._vocode(slot)
+            if failed is not None:
+                yield failed
+        # Sound that goes on beside the steps is taken with the next one, if there is anything to do meanwhile.
+        if not self.output.beside or all(slot in self._sounding for slot in self._slots):
+            due += finished
+        for slot in due:
+            if slot in self._sounding:
+                yield self._finish(slot)
 
     def cancel(self, slot: int) -> None:
         self._slots.pop(slot, None)
+        self._sounding.pop(slot, None)
 
     def forget(self, conditioning: Conditioning) -> None:
         if isinstance(conditioning, Reference):
@@ -155,9 +176,13 @@ class F5:
 
     def close(self) -> None:
         self._slots.clear()
+        self._sounding.clear()
         self.levels.close()
+        self.output.close()
         device = self.dit.precision.device
-        del self.dit, self.vocos
+        if self.dit.graphs is not None:
+            self.dit.graphs.close()
+        del self.dit, self.vocos, self.output
         memory.give_back(device)
 
     def _said(self, segment: Segment, chosen: Params) -> str:
@@ -212,24 +237,30 @@ class F5:
             raise EngineBroken("the GPU has failed and needs a new process") from error
         memory.give_back(self.dit.precision.device)
 
+    def _vocode(self, slot: int) -> Chunk | None:
+        """Has a finished piece made into sound. Gives what to tell if it fails."""
+        try:
+            with torch.inference_mode():
+                self._sounding[slot] = self.output.begin(self._slots[slot].mel())
+        except Exception as error:
+            return self._broken_off(slot, error)
+        return None
+
     def _finish(self, slot: int) -> Chunk:
         saying = self._slots[slot]
         try:
             with torch.inference_mode():
-                pcm, last = saying.deliver(self._vocode(saying.mel()))
+                pcm, last = saying.deliver(self._sounding.pop(slot)())
         except Exception as error:
-            self._slots.pop(slot, None)
-            self._judge(error)
-            return _failed(slot, error)
+            return self._broken_off(slot, error)
         if last:
             del self._slots[slot]
         return Chunk(slot, pcm, last)
 
-    def _vocode(self, mel: torch.Tensor) -> Pcm:
-        if not bool(torch.isfinite(mel).all()):
-            raise ArithmeticError("the model gave values that are not finite")
-        pcm: Pcm = self.vocos.decode(mel).float().cpu().numpy()
-        return np.ascontiguousarray(pcm)
+    def _broken_off(self, slot: int, error: Exception) -> Chunk:
+        self.cancel(slot)
+        self._judge(error)
+        return _failed(slot, error)
 
 
 def _failed(slot: int, error: BaseException) -> Chunk:
@@ -251,11 +282,13 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     """From local files."""
     if chosen.compile not in _COMPILE:
         raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
-    if min(chosen.max_slots, chosen.text_cache_mb, chosen.reference_cache_mb) < 0:
-        raise InvalidSetting("[engines.f5] max_slots, text_cache_mb and reference_cache_mb must not be negative")
+    sizes = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
+    if negative := [name for name in sizes if getattr(chosen, name) < 0]:
+        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
     torch.set_num_threads(max(1, threads))
     steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
     numbers = precision.choose(chosen.device, chosen.dtype)
+    memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
     compiled = chosen.compile == "on"
@@ -272,7 +305,9 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     cuda = numbers.device.type == "cuda"
     if not cuda:
         memory.keep_freed()
-    slots = chosen.max_slots or memory.slots(dit, numbers.device)
+    elif chosen.graphs:
+        dit.graphs = graphs.on_device(dit.core, dit.sizes, numbers.device, dit.attends_by_tensors)
+    slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
         revision=identity.revision(files, numbers, compiled),
@@ -290,6 +325,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     )
     info = replace(info, cost=warm_up.fit(dit, vocos, info.cost.steps))
     memory.give_back(numbers.device)
+    LOG.info("f5 keeps %s", memory.report(dit, vocos))
     if not cuda:
         LOG.warning(
             "f5 runs on the CPU, where it is slower than speech: %d steps of a sentence take about %.1f s",
@@ -297,4 +333,4 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
         )
     levels = Levels(numbers.device, config.mel_dim, chosen.reference_cache_mb << 20)
-    return F5(dit, vocos, vocabulary, levels, info, steps)
+    return F5(dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ishowtts.engine import Cost
+from ishowtts.engines.f5 import graphs
 from ishowtts.engines.f5.config import FRAMES_PER_S
 from ishowtts.engines.f5.dit import DiT, Evaluation
 from ishowtts.engines.f5.vocos import Vocos
@@ -29,6 +30,9 @@ _CHARS_PER_S = 15.0
 def fit(dit: DiT, vocos: Vocos, steps: int) -> Cost:
     """``steps`` for one segment."""
     cuda = dit.precision.device.type == "cuda"
+    if dit.graphs is not None:
+        with torch.inference_mode():
+            dit.graphs.warm(graphs.USUAL)
     lengths, repeats = (_CUDA_FRAMES, _CUDA_REPEATS) if cuda else (_FRAMES, _REPEATS)
     _best_ms(dit, _FIRST_FRAMES, 1)
     step_ms = [_best_ms(dit, frames, times) for frames, times in zip(lengths, repeats, strict=True)]
