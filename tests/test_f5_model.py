@@ -361,7 +361,7 @@ class TestRefusals:
 
     def test_dtypes_and_devices(self) -> None:
         with pytest.raises(InvalidSetting, match="dtype must be one of"):
-            precision.choose("cpu", "fp8")
+            precision.choose("cpu", "fp4")
         with pytest.raises(InvalidSetting, match="fp16 is for GPUs"):
             precision.choose("cpu", "fp16")
         with pytest.raises(InvalidSetting, match="cuda:99"):

@@ -35,19 +35,25 @@ def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> t
         return masked(q, k, v, pack)
     heads, tokens, dim = q.shape
     out = q.new_empty(tokens, heads, dim)
-    by_head = out.transpose(0, 1)
     for start, end in pack.segments:
-        frames = end - start
-        bytes_each = frames * frames * q.element_size()
-        some = max(1, min(heads, _SCORES_BYTES // bytes_each))
-        rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
-        for head in range(0, heads, some):
-            keys, values = k[head : head + some, start:end].transpose(1, 2), v[head : head + some, start:end]
-            for row in range(start, end, rows):
-                last = min(row + rows, end)
-                scores = torch.bmm(q[head : head + some, row:last], keys)
-                by_head[head : head + some, row:last] = torch.bmm(torch.softmax(scores, -1), values)
+        product(q[:, start:end], k[:, start:end], v[:, start:end], out[start:end])
     return out.view(tokens, heads * dim)
+
+
+def product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> None:
+    """Of one segment, into ``[frames, heads, dim_head]``. Tensors of its own are quicker than parts of larger ones,
+    which oneDNN has to be given copies of."""
+    heads, frames, _ = q.shape
+    by_head = out.transpose(0, 1)
+    bytes_each = frames * frames * q.element_size()
+    some = max(1, min(heads, _SCORES_BYTES // bytes_each))
+    rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
+    for head in range(0, heads, some):
+        keys, values = k[head : head + some].transpose(1, 2), v[head : head + some]
+        for row in range(0, frames, rows):
+            last = min(row + rows, frames)
+            scores = torch.bmm(q[head : head + some, row:last], keys)
+            by_head[head : head + some, row:last] = torch.bmm(torch.softmax(scores, -1), values)
 
 
 def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 
+from ishowtts.engines.f5 import attention
 from ishowtts.engines.f5.attention import Attention
 from ishowtts.engines.f5.config import Architecture
 from ishowtts.engines.f5.elementwise import Elementwise, Lookup
@@ -104,6 +105,12 @@ class _Layer:
         config = self._config
         if self._norms:
             qkv = self._normed(qkv)
+        if self._attend is attention.products and not pack.fixed:
+            out = qkv.new_empty(qkv.shape[0], config.heads, config.dim_head)
+            for start, end in pack.segments:
+                q, k, v = self._ops.rope(qkv[start:end], pack.cis[start:end], config.heads, config.positioned_heads)
+                attention.product(q, k, v, out[start:end])
+            return out.view(qkv.shape[0], -1)
         q, k, v = self._ops.rope(qkv, pack.cis, config.heads, config.positioned_heads)
         return self._attend(q, k, v, pack)
 
