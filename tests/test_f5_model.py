@@ -233,6 +233,23 @@ class TestPacking:
 class TestElementwise:
     """The compiler's versions are other code: the same functions, not compiled here, must give the same."""
 
+    def test_what_the_compiler_makes_outlives_the_machines_restart(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        from torch._inductor.runtime.runtime_utils import cache_dir
+
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        # So that what is set in between is taken back.
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+        for own, wanted in ((None, tmp_path / "ishowtts" / "torchinductor"), (tmp_path / "own", tmp_path / "own")):
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            if own is not None:
+                monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(own))
+            elementwise.compiled.cache_clear()
+            elementwise.compiled()
+            assert cache_dir() == str(wanted)
+        elementwise.compiled.cache_clear()
+
     @pytest.fixture
     def plain(self, monkeypatch: pytest.MonkeyPatch) -> elementwise.Elementwise:
         def uncompiled(function: Callable[..., object], dynamic: bool) -> Callable[..., object]:
@@ -240,6 +257,7 @@ class TestElementwise:
             return function
 
         monkeypatch.setattr(torch, "compile", uncompiled)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
         elementwise.compiled.cache_clear()
         made = elementwise.compiled()
         elementwise.compiled.cache_clear()

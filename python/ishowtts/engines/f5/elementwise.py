@@ -9,6 +9,7 @@ token. Pure; no thread of its own.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,6 +18,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from ishowtts.directories import cache_directory
 
 EPSILON = 1e-6
 LEAST_SCALE = 1e-8
@@ -132,7 +135,9 @@ EAGER = Elementwise(
 
 @lru_cache(maxsize=1)
 def compiled() -> Elementwise:
-    """The same, compiled with their first use (some seconds each; the compiler keeps what it made on disk)."""
+    """The same, compiled with their first use: some seconds each. What was made is kept on disk, and not where a restart
+    of the machine loses it."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "torchinductor"))
     plain: dict[str, Callable[..., Any]] = {
         "norm_quantise": _norm_quantise_plain,
         "quantise": _quantise,
