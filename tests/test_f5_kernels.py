@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
-from ishowtts.engines.f5 import attention, elementwise, linear, precision  # noqa: E402
+from ishowtts.engines.f5 import attention, elementwise, linear, output, precision, vocos  # noqa: E402
 from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
 from ishowtts.engines.f5.config import architecture  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
@@ -106,10 +106,37 @@ def test_float8_is_refused_where_it_would_be_slow() -> None:
         precision.choose("cpu", "fp8")
 
 
+@torch.inference_mode()
+def test_overlap_that_waits_for_no_device_is_torchs_own() -> None:
+    noise = torch.Generator().manual_seed(0)
+    for frames in (2, 5, 40):
+        spectrum = torch.fft.rfft(torch.randn(frames, 1024, generator=noise)).t()
+        window = torch.hann_window(1024)
+        wanted = torch.istft(spectrum[None], 1024, 256, 1024, window, center=True)[0]
+        found = vocos.overlap_add(spectrum, window)
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() < 1e-5
+
+
 def test_flash_attention_is_probed_and_never_on_a_cpu() -> None:
     cpu = torch.device("cpu")
     assert not attention.can_varlen(cpu, torch.bfloat16)
     assert attention.choose(cpu, torch.bfloat16) is attention.products
+
+
+@CUDA
+@torch.inference_mode()
+def test_the_vocoder_never_waits_for_the_device(small: f5_model.Small) -> None:
+    device = torch.device("cuda:0")
+    made = output.choose(vocos.Vocos(small.files.vocoder_dir, device), device)
+    mel = torch.zeros(30, 100, device=device)
+    wanted = made.begin(mel)()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        taking = made.begin(mel)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert taking().tobytes() == wanted.tobytes()
 
 
 @CUDA

@@ -135,8 +135,8 @@ EAGER = Elementwise(
 
 @lru_cache(maxsize=1)
 def compiled() -> Elementwise:
-    """The same, compiled with their first use: some seconds each. What was made is kept on disk, and not where a restart
-    of the machine loses it."""
+    """The same, compiled with their first use: some seconds each. What was made is kept on disk, and not where a
+    restart of the machine loses it."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "torchinductor"))
     plain: dict[str, Callable[..., Any]] = {
         "norm_quantise": _norm_quantise_plain,

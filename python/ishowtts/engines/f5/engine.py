@@ -288,6 +288,9 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     torch.set_num_threads(max(1, threads))
     steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
     numbers = precision.choose(chosen.device, chosen.dtype)
+    if numbers.device.type == "cuda":
+        # Of this thread, which makes all steps: kernels go where it is.
+        torch.cuda.set_device(numbers.device)
     memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)

@@ -8,9 +8,11 @@ share one memory pool. How to capture is handed in, so that all else runs withou
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
@@ -228,7 +230,28 @@ class CudaCapture:
                     work()
             here.wait_stream(self._stream)
             graph = torch.cuda.CUDAGraph()
-            # Other threads (voices are prepared on one) may use the device meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
-                out = work()
+            with torch.cuda.stream(self._stream), _no_collection():
+                # Not with torch.cuda.graph: that empties the allocator's cache, for which the device is waited for.
+                # Other threads (voices are prepared on one) may use the device meanwhile.
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    out = work()
+                except BaseException:
+                    # What is left of the capture would fail, too, and not tell why.
+                    with suppress(RuntimeError):
+                        graph.capture_end()
+                    raise
+                graph.capture_end()
         return graph.replay, out
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """What the garbage collector frees on a device would end a capture."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
