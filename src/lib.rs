@@ -12,7 +12,9 @@ pub mod voices;
 #[pyo3::pymodule]
 pub mod _native {
     #[pymodule_export]
-    use crate::bridge::{Config, Runtime, Stream, audio_decode, audio_resample, audio_stretch, subtitles};
+    use crate::bridge::{
+        Config, Runtime, Stream, audio_decode, audio_loudness, audio_resample, audio_stretch, subtitles,
+    };
 
     #[pymodule_init]
     fn initialise(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

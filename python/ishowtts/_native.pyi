@@ -137,6 +137,9 @@ def audio_decode(
 ) -> tuple[npt.NDArray[np.float32], int]:
     """See :func:`ishowtts.audio.decode`."""
 
+def audio_loudness(samples: npt.NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float]:
+    """See :func:`ishowtts.audio.loudness`."""
+
 def audio_resample(
     samples: npt.NDArray[np.float32], rate_in_hz: int, rate_out_hz: int, quality: str
 ) -> npt.NDArray[np.float32]:

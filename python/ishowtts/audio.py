@@ -1,4 +1,4 @@
-"""Sound on NumPy arrays: decode, resample, stretch.
+"""Sound on NumPy arrays: decode, resample, stretch, measure.
 
 Sound is mono float32 of shape ``(samples,)``, -1 to 1. An array of that type that lies in one piece is read without a
 copy; any other is converted. Results are new arrays. The work is done in Rust with the interpreter lock released, so it
@@ -8,6 +8,7 @@ runs beside other threads; an array must not be changed while a call reads it. I
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,9 +17,19 @@ import numpy.typing as npt
 from ishowtts import _native
 from ishowtts.errors import AudioError
 
-__all__ = ["AudioError", "decode", "resample", "stretch"]
+__all__ = ["AudioError", "Loudness", "decode", "loudness", "resample", "stretch"]
 
 Sound = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """What ``loudness`` measured."""
+
+    integrated_lufs: float
+    """Gated loudness of all of it; ``-inf`` for silence, and for sound shorter than 0.4 s."""
+    true_peak_dbtp: float
+    """The highest peak, also between samples, over full scale; ``-inf`` for silence."""
 
 
 def decode(
@@ -80,6 +91,18 @@ def stretch(x: npt.ArrayLike, sample_rate_hz: int, speed: float = 1.0, pitch_sem
     overlap-add technique based on waveform similarity (1993).
     """
     return _native.audio_stretch(_mono(x), sample_rate_hz, speed, pitch_semitones)
+
+
+def loudness(x: npt.ArrayLike, sample_rate_hz: int) -> Loudness:
+    """Measures how loud sound is, as one channel: a full-scale sine of 997 Hz has -3.01 LUFS.
+
+    :param x: mono sound of shape ``(samples,)``.
+    :param sample_rate_hz: its rate, 8,000 to 192,000 Hz.
+    :raises ValueError: a rate out of range, or an array that is not one-dimensional.
+
+    Source: EBU R 128 and ITU-R BS.1770-4, by the crate ebur128.
+    """
+    return Loudness(*_native.audio_loudness(_mono(x), sample_rate_hz))
 
 
 def _mono(x: npt.ArrayLike) -> Sound:

@@ -1,6 +1,8 @@
 //! Sound on its way out: mono float32 to what a client asked for. One direction only, no I/O; runs on the caller's thread.
 
 pub mod decode;
+pub mod limiter;
+pub mod loudness;
 pub mod pcm;
 pub mod resample;
 pub mod stretch;

@@ -8,6 +8,7 @@ use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes};
 use super::errors;
 use crate::audio::{
     decode::{self, Limits},
+    loudness,
     resample::{self, Quality},
     stretch::{self, Stretch},
 };
@@ -69,6 +70,15 @@ pub fn audio_stretch<'py>(
     let how = Stretch { speed, pitch_semitones };
     let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz, how));
     Ok(stretched.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
+}
+
+/// Integrated loudness in LUFS and true peak in dBTP.
+#[pyfunction]
+pub fn audio_loudness(py: Python<'_>, samples: PyReadonlyArray1<'_, f32>, sample_rate_hz: u32) -> PyResult<(f64, f64)> {
+    let sound = samples.as_slice()?;
+    let measured = py.detach(|| loudness::measure(sound, sample_rate_hz));
+    let measured = measured.map_err(|error| invalid(error.to_string()))?;
+    Ok((measured.integrated_lufs, measured.true_peak_dbtp))
 }
 
 fn invalid(message: String) -> PyErr {
