@@ -23,6 +23,8 @@ pub enum Error {
     Loading { engine: String },
     #[error("the engine {engine:?} failed: {message}")]
     EngineFailed { engine: String, message: String },
+    #[error("the sound could not be encoded: {message}")]
+    EncodeFailed { message: String },
     #[error("speech did not start within {} s", .waited.as_secs())]
     Deadline { waited: Duration },
     /// This listener read too slowly and was cut off; others of the same speech go on.
@@ -50,6 +52,7 @@ impl Error {
             Self::Busy { .. } => "queue_full",
             Self::Loading { .. } => "engine_loading",
             Self::EngineFailed { .. } => "engine_failed",
+            Self::EncodeFailed { .. } => "encode_failed",
             Self::Deadline { .. } => "deadline_exceeded",
             Self::TooSlow => "listener_too_slow",
             Self::ShuttingDown => "shutting_down",

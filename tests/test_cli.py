@@ -236,7 +236,7 @@ def test_wav_goes_to_a_pipe(native: Native, capsysbinary: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("output", "code", "message"),
     [
-        ("x.mp3", 2, ".mp3 cannot be written yet, only WAV; use -o x.wav"),
+        ("x.aac", 2, ".aac cannot be written, only .wav, .wave, .flac, .mp3, .opus, .ogg; use -o x.wav"),
         (".", 2, ". is a folder; name a file"),
         ("nowhere/x.wav", 1, "nowhere: No such file or directory; choose another place"),
     ],

@@ -107,7 +107,8 @@ class TestMessages:
                 starts, durations = alignment["charStartTimesMs"], alignment["charDurationsMs"]
                 assert len(alignment["chars"]) == len(starts) == len(durations)
                 assert starts == sorted(starts)
-                assert starts[-1] + durations[-1] == pytest.approx(audio_ms, abs=1)
+                # The limiter looks 2 ms ahead: the last of a segment comes with the next one.
+                assert starts[-1] + durations[-1] == pytest.approx(audio_ms, abs=3.5)
             told += "".join(answer["alignment"]["chars"]) + " "
         assert told.strip() == TEXT
 
@@ -118,7 +119,10 @@ class TestMessages:
             answer = json.loads(connection.recv(ANSWER_S))
             assert "".join(answer["alignment"]["chars"]) == "Hello there"
             answers, code = said(connection, {"text": ""})
-        assert (len(answers), code) == (1, 1000)
+        assert code == 1000
+        # What the limiter held back, 2 ms, and the end.
+        assert len(pcm_of(answers)) < 0.004 * 24_000
+        assert answers[-1]["isFinal"]
 
     @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 44100, 48000])
     def test_rates(self, tone: Server, rate_hz: int) -> None:

@@ -73,10 +73,13 @@ class TestServer:
         reply = hibari.speak(text)
         assert reply.headers["x-ishowtts-engine"] == "hibari"
         rate = int(reply.headers["x-ishowtts-sample-rate-hz"])
-        for caption in captions:
-            part = reply.pcm[int(caption["start_ms"] * rate / 1e3) : int(caption["end_ms"] * rate / 1e3)]
-            # Whoever speaks, as loud as the others.
-            assert -33 < loudness_db(part) < -21, caption["text"]
+        parts = [
+            loudness_db(reply.pcm[int(caption["start_ms"] * rate / 1e3) : int(caption["end_ms"] * rate / 1e3)])
+            for caption in captions
+        ]
+        # Whoever speaks, about as loud as the others.
+        assert max(parts) - min(parts) < 6, parts
+        assert min(parts) > -26, parts
 
     def test_a_line_in_three_scripts_has_three_parts(self, hibari: Server) -> None:
         text = "Good evening, 大家好 привет всем!"

@@ -105,7 +105,7 @@ class TestRequestErrors:
         assert reply.status == 404
         assert reply.error["code"] == "model_not_found"
 
-    @pytest.mark.parametrize("response_format", ["mp3", "opus", "aac", "flac", "MIDI", "", 7])
+    @pytest.mark.parametrize("response_format", ["aac", "MIDI", "MP3", "", 7])
     def test_other_formats_are_400_and_name_those_that_exist(self, hibari: Server, response_format: object) -> None:
         reply = hibari.speak("Hello.", response_format=response_format)
         assert reply.status == 400

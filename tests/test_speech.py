@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
 import wave
 from concurrent.futures import ThreadPoolExecutor
@@ -55,9 +54,8 @@ class TestSamples:
             assert wav.headers["content-type"] == "audio/wav"
             assert np.array_equal(raw.pcm, wav.pcm)
 
-    def test_wav_is_the_default_and_opens_in_a_wav_reader(self, hibari: Server) -> None:
-        body = json.dumps({"input": "A file that players open.", "stream": False}).encode()
-        reply = hibari.request("POST", "/v1/audio/speech", body)
+    def test_wav_opens_in_a_wav_reader(self, hibari: Server) -> None:
+        reply = hibari.speak("A file that players open.", response_format="wav", stream=False)
         assert reply.status == 200
         with wave.open(io.BytesIO(reply.body)) as file:
             assert (file.getnchannels(), file.getsampwidth()) == (1, 2)

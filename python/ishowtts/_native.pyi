@@ -67,6 +67,8 @@ class Runtime:
         params: dict[str, Any] | None = None,
         reference: tuple[str | os.PathLike[str], str] | None = None,
         whole: bool = False,
+        loudness: str | None = None,
+        volume: float = 1.0,
     ) -> Stream:
         """Waits until the engines can speak, then queues the text; returns before the first sound.
 
@@ -136,6 +138,15 @@ def audio_decode(
     clip: bytes | str | os.PathLike[str], max_duration_s: float, max_time_s: float
 ) -> tuple[npt.NDArray[np.float32], int]:
     """See :func:`ishowtts.audio.decode`."""
+
+def audio_encode(
+    samples: npt.NDArray[np.float32],
+    sample_rate_hz: int,
+    format: str,
+    rate_out_hz: int | None,
+    bitrate_bps: int | None,
+) -> bytes:
+    """See :func:`ishowtts.audio.encode`."""
 
 def audio_loudness(samples: npt.NDArray[np.float32], sample_rate_hz: int) -> tuple[float, float]:
     """See :func:`ishowtts.audio.loudness`."""

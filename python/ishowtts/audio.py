@@ -1,4 +1,4 @@
-"""Sound on NumPy arrays: decode, resample, stretch, measure.
+"""Sound on NumPy arrays: decode, resample, stretch, measure, encode.
 
 Sound is mono float32 of shape ``(samples,)``, -1 to 1. An array of that type that lies in one piece is read without a
 copy; any other is converted. Results are new arrays. The work is done in Rust with the interpreter lock released, so it
@@ -17,9 +17,13 @@ import numpy.typing as npt
 from ishowtts import _native
 from ishowtts.errors import AudioError
 
-__all__ = ["AudioError", "Loudness", "decode", "loudness", "resample", "stretch"]
+__all__ = ["FILE_FORMATS", "AudioError", "Format", "Loudness", "decode", "encode", "loudness", "resample", "stretch"]
 
 Sound = npt.NDArray[np.float32]
+Format = Literal["mp3", "opus", "flac", "wav", "pcm", "wav_f32", "pcm_f32", "mulaw"]
+
+FILE_FORMATS: dict[str, Format] = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus"}
+"""What files are, by their suffix."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,31 @@ def loudness(x: npt.ArrayLike, sample_rate_hz: int) -> Loudness:
     Source: EBU R 128 and ITU-R BS.1770-4, by the crate ebur128.
     """
     return Loudness(*_native.audio_loudness(_mono(x), sample_rate_hz))
+
+
+def encode(
+    x: npt.ArrayLike,
+    sample_rate_hz: int,
+    format: Format,
+    *,
+    rate_out_hz: int | None = None,
+    bitrate_bps: int | None = None,
+) -> bytes:
+    """Encodes sound as a whole file, which tells its true length.
+
+    ``wav`` and ``flac`` are 16 bits, as is ``pcm``, which has no header; ``wav_f32`` and ``pcm_f32`` are float32;
+    ``opus`` is in Ogg; ``mulaw`` is G.711 at 8 kHz without a header. All but the float formats clip what is beyond -1
+    and 1.
+
+    :param x: mono sound of shape ``(samples,)``.
+    :param sample_rate_hz: its rate.
+    :param rate_out_hz: the file's rate; without one the sound's own, or the next that the format has.
+    :param bitrate_bps: of ``mp3`` (8,000 to 320,000: the nearest that there is) and ``opus`` (6,000 to 256,000).
+    :raises ValueError: what the format does not have, or an array that is not one-dimensional.
+
+    Source: LAME 3.100, libopus, flacenc; RFC 7845 for Ogg, ITU-T G.711 for mu-law.
+    """
+    return _native.audio_encode(_mono(x), sample_rate_hz, format, rate_out_hz, bitrate_bps)
 
 
 def _mono(x: npt.ArrayLike) -> Sound:

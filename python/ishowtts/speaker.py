@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ishowtts.speech import Audio, SpeechStream
 
@@ -84,6 +84,8 @@ class Speaker:
         reference_audio: str | os.PathLike[str] | None = None,
         reference_text: str | None = None,
         postprocess: bool = True,
+        loudness: Literal["voice", "off"] | None = None,
+        volume: float = 1.0,
         **params: Any,
     ) -> SpeechStream:
         """Returns before the first sound; iterate over it, or over it with ``async for``.
@@ -92,7 +94,9 @@ class Speaker:
         ``seed``: None: from text, voice and settings, so that the same is said the same; -1: another each time.
         ``cache``: may be answered from memory, and kept there. ``reference_audio``: a WAV file to clone in the place of
         a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at once
-        instead of sentence by sentence. ``params``: the engine's own, such as ``nfe_steps``.
+        instead of sentence by sentence, and its sound is left as it is. ``loudness``: "voice" brings the voice to the
+        configured loudness, "off" leaves it; None: as configured. ``volume``: a factor on top, up to 4; peaks
+        are limited. ``params``: the engine's own, such as ``nfe_steps``.
 
         Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
         """
@@ -112,6 +116,8 @@ class Speaker:
                 params=params or None,
                 reference=reference,
                 whole=not postprocess,
+                loudness=loudness,
+                volume=volume,
             ),
             text,
         )
@@ -128,6 +134,8 @@ class Speaker:
         reference_audio: str | os.PathLike[str] | None = None,
         reference_text: str | None = None,
         postprocess: bool = True,
+        loudness: Literal["voice", "off"] | None = None,
+        volume: float = 1.0,
         **params: Any,
     ) -> Audio:
         """All of it at once; arguments as for :meth:`stream`. Raises SpeechError: never a part of the speech."""
@@ -141,6 +149,8 @@ class Speaker:
             reference_audio=reference_audio,
             reference_text=reference_text,
             postprocess=postprocess,
+            loudness=loudness,
+            volume=volume,
             **params,
         )
         return stream.collect()

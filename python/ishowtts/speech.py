@@ -98,12 +98,23 @@ class Audio:
 
         return subtitles(format, self.text, [asdict(caption) for caption in self.captions])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a WAV file. Raises ValueError for another suffix, OSError."""
+    def save(self, path: str | os.PathLike[str], *, bitrate_bps: int | None = None) -> None:
+        """Writes a file of the kind that the suffix names: .wav, .flac, .mp3, .opus or .ogg (Opus).
+
+        ``bitrate_bps``: of .mp3 and .opus. Raises ValueError for another suffix or bitrate, OSError.
+        """
         path = Path(path)
-        if path.suffix.lower() != ".wav":
-            raise ValueError(f"{path.name}: speech is saved as .wav")
-        path.write_bytes(self.wav())
+        if path.suffix.lower() == ".wav":
+            if bitrate_bps is not None:
+                raise ValueError(f"{path.name}: .wav has no bitrate")
+            path.write_bytes(self.wav())
+            return
+        from ishowtts.audio import FILE_FORMATS, encode
+
+        format = FILE_FORMATS.get(path.suffix.lower())
+        if format is None:
+            raise ValueError(f"{path.name}: speech is saved as {', '.join(FILE_FORMATS)}")
+        path.write_bytes(encode(self.samples, self.sample_rate_hz, format, bitrate_bps=bitrate_bps))
 
     def __repr__(self) -> str:
         return (

@@ -37,7 +37,7 @@ impl Quality {
     }
 }
 
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error(
     "sound cannot go from {from_hz} Hz to {to_hz} Hz: a sample rate must be from {} to {} Hz",
     RATES_HZ.start(),

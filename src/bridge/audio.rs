@@ -3,11 +3,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes};
+use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
 
 use super::errors;
 use crate::audio::{
+    EncodeError, Format, Spec,
     decode::{self, Limits},
+    encode::encode_file,
     loudness,
     resample::{self, Quality},
     stretch::{self, Stretch},
@@ -70,6 +72,31 @@ pub fn audio_stretch<'py>(
     let how = Stretch { speed, pitch_semitones };
     let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz, how));
     Ok(stretched.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
+}
+
+/// Whole files.
+#[pyfunction]
+#[pyo3(signature = (samples, sample_rate_hz, format, rate_out_hz, bitrate_bps))]
+pub fn audio_encode<'py>(
+    py: Python<'py>,
+    samples: PyReadonlyArray1<'py, f32>,
+    sample_rate_hz: u32,
+    format: &str,
+    rate_out_hz: Option<u32>,
+    bitrate_bps: Option<u32>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let format = Format::parse(format).ok_or_else(|| {
+        let formats: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+        invalid(format!("format must be one of {}, not {format:?}", formats.join(", ")))
+    })?;
+    let spec = Spec { format, sample_rate_hz: rate_out_hz, bitrate_bps };
+    let sound = samples.as_slice()?;
+    let file = py.detach(|| encode_file([sound], sample_rate_hz, &spec));
+    match file {
+        Ok(file) => Ok(PyBytes::new(py, &file)),
+        Err(error @ EncodeError::Failed { .. }) => Err(errors::audio(py, error.to_string())),
+        Err(error) => Err(invalid(error.to_string())),
+    }
 }
 
 /// Integrated loudness in LUFS and true peak in dBTP.

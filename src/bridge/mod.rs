@@ -21,7 +21,7 @@ mod wait;
 use pyo3::prelude::*;
 
 pub use self::{
-    audio::{audio_decode, audio_loudness, audio_resample, audio_stretch},
+    audio::{audio_decode, audio_encode, audio_loudness, audio_resample, audio_stretch},
     config::Config,
     host::start,
     runtime::Runtime,

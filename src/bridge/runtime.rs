@@ -17,6 +17,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pyo3::{
+    exceptions::PyValueError,
     prelude::*,
     types::{PyDict, PyList, PyString},
 };
@@ -38,10 +39,12 @@ use crate::{
     error::Error,
     http,
     scheduler::{Class, Owner},
-    speech::{EngineState, Speech, SpeechRequest},
+    speech::{EngineState, Level, Loudness, Speech, SpeechRequest},
     voices::{Library, Voice},
 };
 
+/// As over HTTP.
+const MAX_VOLUME: f64 = 4.0;
 const TOKIO_THREADS: usize = 2;
 /// What a program ends with when it must be started anew (EX_SOFTWARE of sysexits.h).
 const EXIT_BROKEN: i32 = 70;
@@ -242,7 +245,7 @@ impl Runtime {
 
     /// Waits for the engines if they load still, then queues the text. Returns before the first sound.
     #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true, params=None,
-                       reference=None, whole=false))]
+                       reference=None, whole=false, loudness=None, volume=1.0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn speak(
         &self,
@@ -257,13 +260,16 @@ impl Runtime {
         params: Option<&Bound<'_, PyDict>>,
         reference: Option<(PathBuf, String)>,
         whole: bool,
+        loudness: Option<&str>,
+        volume: f64,
     ) -> PyResult<Stream> {
+        let level = level(loudness, volume, whole)?;
         let params = params.map(|params| python_to_json(params)).transpose()?;
         let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
         let own_voice =
             py.detach(|| reference.map(own_voice).transpose()).map_err(|error| errors::speech(py, &error))?;
         self.wait_ready(py, None)?;
-        let request = SpeechRequest {
+        let mut request = SpeechRequest {
             text: text.to_string_lossy().into_owned(),
             voice,
             own_voice,
@@ -277,8 +283,13 @@ impl Runtime {
             class: Class::Interactive,
             owner: Owner(0),
             params: params.into_iter().collect(),
+            level,
         };
         let speech = self.inner.speech();
+        if speech.loudness(&request.level) == Loudness::File {
+            // A stream waits for no end: `ishowtts.audio` measures what is complete.
+            request.level.loudness = Some(Loudness::Voice);
+        }
         match wait(py, &self.inner.handle, speech.speak(request))? {
             Ok(speaking) => Ok(Stream::new(speaking, Arc::clone(&self.inner))),
             Err(error) => Err(errors::speech(py, &error)),
@@ -406,6 +417,22 @@ impl Runtime {
     fn is_default(&self, id: &str) -> bool {
         self.inner.library.default_voice().is_ok_and(|voice| voice.id == id)
     }
+}
+
+/// What is said in one go is left as the engine makes it, unless something else is asked for.
+fn level(loudness: Option<&str>, volume: f64, whole: bool) -> PyResult<Level> {
+    let loudness = match loudness {
+        None => whole.then_some(Loudness::Off),
+        Some("voice") => Some(Loudness::Voice),
+        Some("off") => Some(Loudness::Off),
+        Some(other) => {
+            return Err(PyValueError::new_err(format!("loudness must be \"voice\" or \"off\", not {other:?}")));
+        }
+    };
+    if !(volume > 0.0 && volume <= MAX_VOLUME) {
+        return Err(PyValueError::new_err(format!("volume must be above 0, {MAX_VOLUME} at most, not {volume}")));
+    }
+    Ok(Level { loudness, volume: volume as f32 })
 }
 
 fn own_voice((path, text): (PathBuf, String)) -> Result<Arc<Voice>, Error> {

@@ -29,6 +29,7 @@ pub struct Config {
     pub text: Text,
     pub queue: Queue,
     pub speech: Speech,
+    pub loudness: Levels,
     pub voices: Voices,
     pub websocket: Websocket,
     pub log: Log,
@@ -91,6 +92,30 @@ pub struct Speech {
     pub max_step_s: f64,
 }
 
+/// `[loudness]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Levels {
+    /// For requests that say nothing about it.
+    pub mode: Loudness,
+    /// EBU R 128, of one channel.
+    pub target_lufs: f64,
+    /// No peak is higher, not even between samples.
+    pub true_peak_dbtp: f64,
+}
+
+/// What speech is made as loud as the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loudness {
+    /// Each voice, by a gain that was measured once: streamed and whole speech are the same samples.
+    Voice,
+    /// Each speech, measured when it is complete: nothing goes out before.
+    File,
+    /// Nothing.
+    Off,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Voices {
@@ -147,6 +172,7 @@ impl Default for Config {
             text: Text::default(),
             queue: Queue::default(),
             speech: Speech::default(),
+            loudness: Levels::default(),
             voices: Voices::default(),
             websocket: Websocket::default(),
             log: Log::default(),
@@ -183,6 +209,12 @@ impl Default for Queue {
 impl Default for Speech {
     fn default() -> Self {
         Self { window_segments: 3, max_unread_s: 30.0, max_stall_s: 30.0, cache_mib: 256, max_step_s: 120.0 }
+    }
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { mode: Loudness::Voice, target_lufs: -18.0, true_peak_dbtp: -1.0 }
     }
 }
 

@@ -100,6 +100,19 @@ const RULES: &[Rule] = &[
         fault: |config| unless(config.speech.cache_mib <= MAX_CACHE_MIB, &config.speech.cache_mib),
     },
     Rule { key: "speech.max_step_s", must_be: SPAN, fault: |config| span(config.speech.max_step_s) },
+    Rule { key: "loudness.mode", must_be: "\"voice\", \"file\" or \"off\"", fault: |_| None },
+    Rule {
+        key: "loudness.target_lufs",
+        must_be: "a number of LUFS from -40 to -5",
+        fault: |config| unless((-40.0..=-5.0).contains(&config.loudness.target_lufs), &config.loudness.target_lufs),
+    },
+    Rule {
+        key: "loudness.true_peak_dbtp",
+        must_be: "a number of dBTP from -20 to 0",
+        fault: |config| {
+            unless((-20.0..=0.0).contains(&config.loudness.true_peak_dbtp), &config.loudness.true_peak_dbtp)
+        },
+    },
     Rule {
         key: "voices.default",
         must_be: "a voice's id or alias such as \"heart\"",

@@ -14,16 +14,17 @@ use super::{
     App,
     connection::Peer,
     door::{Arrival, LoggedAtEnd, Ttfa},
+    encoding::Encoding,
     error::{ApiError, Names},
     metrics::{InFlight, Route},
     models,
     sound::{self, Sent, SoundStream},
 };
 use crate::{
-    audio::Format,
+    audio::Spec,
     error::Error,
     scheduler::{Class, Owner},
-    speech::{Pcm, Said, Speaking, SpeechRequest},
+    speech::{Level, Loudness, Pcm, Said, Speaking, SpeechRequest},
 };
 
 pub const SAMPLE_RATE_HZ: HeaderName = HeaderName::from_static("x-ishowtts-sample-rate-hz");
@@ -64,7 +65,8 @@ pub struct Call {
     pub text: String,
     pub model: Option<String>,
     pub voice: Option<String>,
-    pub format: Format,
+    pub spec: Spec,
+    pub level: Level,
     pub wrap: Wrap,
     pub speed: f64,
     pub seed: Option<i64>,
@@ -100,7 +102,7 @@ pub async fn begin(app: &App, caller: Caller<'_>, call: &Call, in_flight: InFlig
     let first = first_sound(&mut speaking).await.map_err(|error| about(error, call))?;
     let ttfa_ms = caller.arrival.elapsed_ms();
     app.metrics.ttfa_ms.record(ttfa_ms);
-    let mut headers = describe(&speaking);
+    let mut headers = describe(&speaking, call.spec.rate_hz(speaking.sample_rate_hz));
     if let Some(names) = &call.ignored {
         headers.insert(IGNORED, names.clone());
     }
@@ -126,7 +128,10 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
     let Begun { speaking, first, mut headers, sent } = begin(app, caller, &call, app.metrics.in_flight()).await?;
     let content_type = match call.wrap.content_type() {
         Some(content_type) => Ok(HeaderValue::from_static(content_type)),
-        None => HeaderValue::from_str(&call.format.content_type(speaking.sample_rate_hz)),
+        None => {
+            let rate_hz = call.spec.rate_hz(speaking.sample_rate_hz);
+            HeaderValue::from_str(&call.spec.format.content_type(rate_hz))
+        }
     };
     if let Ok(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -136,12 +141,17 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
         // nginx would keep events back until it has a bufferful.
         headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
     }
-    Ok(if call.streamed || call.wrap != Wrap::Plain {
-        let body = Body::from_stream(SoundStream::new(&call, first, speaking, sent));
+    // What is measured as a whole can only be sent as a whole, in events too.
+    let is_file = app.speech.loudness(&call.level) == Loudness::File;
+    Ok(if call.wrap != Wrap::Plain || (call.streamed && !is_file) {
+        let (first, speaking) =
+            if is_file { sound::gathered(app, &call, first, speaking).await? } else { (first, speaking) };
+        let encoding = Encoding::streamed(&app.workers, &call.spec, speaking.sample_rate_hz)?;
+        let body = Body::from_stream(SoundStream::new(&call, encoding, first, speaking, sent));
         (Extension(LoggedAtEnd), headers, body).into_response()
     } else {
         let ttfa_ms = sent.ttfa_ms;
-        let (bytes, _) = sound::whole(call.format, first, speaking, &sent).await?;
+        let (bytes, _) = sound::whole(app, &call, first, speaking, &sent).await?;
         (Extension(Ttfa { ms: ttfa_ms }), headers, Body::from(bytes)).into_response()
     })
 }
@@ -161,6 +171,7 @@ fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest
         class: Class::Interactive,
         owner: owner(parts),
         params: call.params.clone().into_iter().collect(),
+        level: call.level,
     })
 }
 
@@ -189,9 +200,9 @@ pub fn sounds(said: &[Said]) -> impl Iterator<Item = &Pcm> {
     })
 }
 
-fn describe(speaking: &Speaking) -> HeaderMap {
+fn describe(speaking: &Speaking, sample_rate_hz: u32) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(SAMPLE_RATE_HZ, speaking.sample_rate_hz.into());
+    headers.insert(SAMPLE_RATE_HZ, sample_rate_hz.into());
     headers.insert(SEED, speaking.seed.into());
     headers.insert(CACHE, HeaderValue::from_static(if speaking.cached { "hit" } else { "miss" }));
     for (name, value) in [(ENGINE, &speaking.engine), (VOICE, &speaking.voice)] {

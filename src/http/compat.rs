@@ -25,7 +25,7 @@ use super::{
 use crate::{
     audio::Format,
     error::Error,
-    speech::{EngineState, SEED_LIMIT},
+    speech::{EngineState, Level, SEED_LIMIT},
 };
 
 /// Fields of the original that are parameters of its engine, and what they are called here.
@@ -139,7 +139,7 @@ pub async fn speak(
     let Begun { speaking, first, headers, sent } = call::begin(&app, caller, &call, app.metrics.in_flight()).await?;
     let (engine, voice_id) = (speaking.engine.clone(), speaking.voice.clone());
     let sample_rate = speaking.sample_rate_hz;
-    let (wav, samples) = sound::whole(call.format, first, speaking, &sent).await?;
+    let (wav, samples) = sound::whole(&app, &call, first, speaking, &sent).await?;
     let spoken = Spoken {
         request_id,
         voice_id,
@@ -170,7 +170,8 @@ fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call
         text: fields::text("text", given.take("text"))?,
         voice: fields::name("voice_id", given.take("voice_id"))?,
         model,
-        format: Format::Wav,
+        spec: Format::Wav.into(),
+        level: Level::default(),
         wrap: Wrap::Plain,
         speed: fields::speed(&given.take("speed"))?,
         seed: seed(&given.take("seed"))?,

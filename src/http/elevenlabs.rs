@@ -33,12 +33,12 @@ use super::{
 };
 use crate::{
     audio::{
-        pcm,
+        encode::pcm,
         resample::{ResampleError, resample},
     },
     error::Error,
     scheduler::Class,
-    speech::{Caption, Said, SpeechRequest},
+    speech::{Caption, Level, Said, SpeechRequest},
 };
 
 /// Names of models there, which all stand for the configured route here.
@@ -88,6 +88,7 @@ pub async fn stream_input(
         class: Class::Interactive,
         owner: call::owner(&parts),
         params: Default::default(),
+        level: Level::default(),
     };
     // All but the speed is checked while there can still be a status.
     drop(app.speech.dictate(request.clone())?);
@@ -100,7 +101,7 @@ pub async fn stream_input(
         let stopping = seat.stopping();
         let session = |texts, out| async move {
             let mut session =
-                Session { app: shared, request, sample_rate_hz, out, in_flight, audio_ms: 0, began: None };
+                Session { app: shared, request, sample_rate_hz, out, in_flight, audio_ms: 0, samples: 0, began: None };
             let outcome = session.run(texts, stopping).await;
             session.log(&arrival, outcome.as_ref().err());
             match outcome {
@@ -129,6 +130,8 @@ struct Session {
     out: mpsc::Sender<Frame>,
     in_flight: InFlight,
     audio_ms: u64,
+    /// Samples that were sent, at the speech's own rate.
+    samples: u64,
     began: Option<Instant>,
 }
 
@@ -173,7 +176,10 @@ impl Session {
                 }
                 said = narration.next(), if ready.is_none() => match said? {
                     Some(said) => ready = self.read(&narration, &mut segment, said)?,
-                    None => return Ok(()),
+                    None => match self.rest(&narration, &mut segment)? {
+                        Some(rest) => ready = Some(rest),
+                        None => return Ok(()),
+                    },
                 },
                 () = sleep_until(hurry_at.unwrap_or_else(Instant::now)), if hurry_at.is_some() => {
                     let at = Instant::now();
@@ -211,10 +217,27 @@ impl Session {
         }
         let Some(caption) = segment.caption.take() else { return Ok(None) };
         segment.sent += 1;
+        self.message(narration, segment, Some(&caption)).map(Some)
+    }
+
+    /// What the limiter held back until the speech had ended.
+    fn rest(&mut self, narration: &Narration, segment: &mut Segment) -> Result<Option<String>, Error> {
+        if segment.pcm.is_empty() { Ok(None) } else { self.message(narration, segment, None).map(Some) }
+    }
+
+    fn message(
+        &mut self,
+        narration: &Narration,
+        segment: &mut Segment,
+        caption: Option<&Caption>,
+    ) -> Result<String, Error> {
         let sound = std::mem::take(&mut segment.pcm);
+        let Some(speaking) = narration.speaking() else { return Ok(messages::sound(&[], caption, 0.0)) };
         let rate = self.sample_rate_hz.unwrap_or(speaking.sample_rate_hz);
         let failed =
             |error: ResampleError| Error::EngineFailed { engine: speaking.engine.clone(), message: error.to_string() };
+        let from_ms = self.samples as f64 * 1e3 / f64::from(speaking.sample_rate_hz.max(1));
+        self.samples += sound.len() as u64;
         let sound = resample(&sound, speaking.sample_rate_hz, rate).map_err(failed)?;
         let mut bytes = BytesMut::new();
         pcm::s16le_into(&sound, &mut bytes);
@@ -222,7 +245,7 @@ impl Session {
         self.audio_ms += audio_ms;
         self.in_flight.metrics().audio_ms.increment(audio_ms);
         self.in_flight.metrics().audio_bytes.increment(bytes.len() as u64);
-        Ok(Some(messages::sound(&bytes, &caption)))
+        Ok(messages::sound(&bytes, caption, from_ms))
     }
 
     fn log(&self, arrival: &Arrival, error: Option<&Error>) {

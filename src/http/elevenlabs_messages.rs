@@ -85,13 +85,14 @@ pub struct Alignment {
     char_durations_ms: Vec<u64>,
 }
 
+/// `from_ms`: where `bytes` begin in the speech.
 #[must_use]
-pub fn sound(bytes: &[u8], caption: &Caption) -> String {
+pub fn sound(bytes: &[u8], caption: Option<&Caption>, from_ms: f64) -> String {
     let message = Sound {
         audio: Some(STANDARD.encode(bytes)),
         is_final: None,
-        alignment: Some(as_written(caption)),
-        normalized_alignment: Some(as_said(caption)),
+        alignment: caption.map(|caption| as_written(caption, from_ms)),
+        normalized_alignment: caption.map(|caption| as_said(caption, from_ms)),
     };
     serde_json::to_string(&message).unwrap_or_default()
 }
@@ -107,7 +108,7 @@ pub fn failure(error: &Error, close_code: u16) -> String {
     serde_json::json!({ "message": error.to_string(), "error": error.code(), "code": close_code }).to_string()
 }
 
-fn as_written(caption: &Caption) -> Alignment {
+fn as_written(caption: &Caption, from_ms: f64) -> Alignment {
     let chars: Vec<char> = caption.text.chars().collect();
     // Where the text was cleaned, its characters do not stand at the offsets that words have in the original.
     let same = caption.end_char - caption.start_char == chars.len();
@@ -115,10 +116,10 @@ fn as_written(caption: &Caption) -> Alignment {
         let at = |index: usize| index.saturating_sub(caption.start_char).min(chars.len());
         (at(word.start_char)..at(word.end_char), word.start_ms, word.end_ms)
     });
-    aligned(&chars, words, caption)
+    aligned(&chars, words, caption, from_ms)
 }
 
-fn as_said(caption: &Caption) -> Alignment {
+fn as_said(caption: &Caption, from_ms: f64) -> Alignment {
     let chars: Vec<char> = caption.spoken.chars().collect();
     let mut from = 0;
     let words = caption.words.iter().filter_map(|word| {
@@ -127,7 +128,7 @@ fn as_said(caption: &Caption) -> Alignment {
         from = at + said.len();
         Some((at..from, word.start_ms, word.end_ms))
     });
-    aligned(&chars, words.collect::<Vec<_>>(), caption)
+    aligned(&chars, words.collect::<Vec<_>>(), caption, from_ms)
 }
 
 /// Between the words' times, characters are taken to be equally long.
@@ -135,13 +136,14 @@ fn aligned(
     chars: &[char],
     words: impl IntoIterator<Item = (std::ops::Range<usize>, f64, f64)>,
     caption: &Caption,
+    message_ms: f64,
 ) -> Alignment {
-    let mut anchors = vec![(0, 0.0)];
+    let mut anchors = vec![(0, caption.start_ms - message_ms)];
     for (span, start_ms, end_ms) in words {
-        anchors.push((span.start, start_ms - caption.start_ms));
-        anchors.push((span.end, end_ms - caption.start_ms));
+        anchors.push((span.start, start_ms - message_ms));
+        anchors.push((span.end, end_ms - message_ms));
     }
-    anchors.push((chars.len(), caption.end_ms - caption.start_ms));
+    anchors.push((chars.len(), caption.end_ms - message_ms));
     let mut times_ms = Vec::with_capacity(chars.len() + 1);
     for pair in anchors.windows(2) {
         let ((from, from_ms), (to, to_ms)) = (pair[0], pair[1]);
@@ -150,7 +152,7 @@ fn aligned(
             times_ms.push((from_ms + share * (to_ms - from_ms)).max(0.0).round() as u64);
         }
     }
-    let end_ms = (caption.end_ms - caption.start_ms).max(0.0).round() as u64;
+    let end_ms = (caption.end_ms - message_ms).max(0.0).round() as u64;
     times_ms.push(end_ms);
     let char_durations_ms = times_ms.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
     times_ms.pop();
@@ -187,11 +189,15 @@ mod tests {
     fn every_character_has_its_time() {
         let caption =
             caption("Pay $5 now.", "Pay five dollars now.", &[(0, 3, "Pay"), (4, 6, "five dollars"), (7, 10, "now")]);
-        let written = as_written(&caption);
+        let written = as_written(&caption, 1000.0);
         assert_eq!(written.chars.iter().collect::<String>(), "Pay $5 now.");
         assert_eq!(written.char_start_times_ms, (0..11).map(|index| index * 100).collect::<Vec<_>>());
         assert_eq!(written.char_durations_ms, [100; 11]);
-        let said = as_said(&caption);
+        // A pause before it belongs to its message.
+        let paused = as_written(&caption, 880.0);
+        let later: Vec<_> = written.char_start_times_ms.iter().map(|ms| ms + 120).collect();
+        assert_eq!((&paused.char_start_times_ms, &paused.char_durations_ms), (&later, &written.char_durations_ms));
+        let said = as_said(&caption, 1000.0);
         assert_eq!(said.chars.iter().collect::<String>(), "Pay five dollars now.");
         assert_eq!((said.char_start_times_ms[4], said.char_start_times_ms[17]), (400, 700));
         assert_eq!(said.char_durations_ms.iter().sum::<u64>(), 1100);
@@ -199,11 +205,11 @@ mod tests {
 
     #[test]
     fn without_words_characters_are_equally_long() {
-        let aligned = as_written(&caption("Hallo", "Hallo", &[]));
+        let aligned = as_written(&caption("Hallo", "Hallo", &[]), 1000.0);
         assert_eq!(aligned.char_start_times_ms, [0, 100, 200, 300, 400]);
         let odd = caption("Hi", "", &[(5, 9, "x"), (0, 1, "y")]);
-        assert_eq!(as_written(&odd).chars.len(), as_written(&odd).char_start_times_ms.len());
-        assert_eq!(as_said(&odd).chars.len(), 0);
+        assert_eq!(as_written(&odd, 1000.0).chars.len(), as_written(&odd, 1000.0).char_start_times_ms.len());
+        assert_eq!(as_said(&odd, 1000.0).chars.len(), 0);
     }
 
     #[test]

@@ -184,7 +184,9 @@ impl From<Error> for ApiError {
                 (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, None, Some(whole_seconds(*retry_after)))
             }
             Error::Loading { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, Some(LOADING_RETRY_AFTER_S)),
-            Error::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, None, None),
+            Error::EngineFailed { .. } | Error::EncodeFailed { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, SERVER, None, None)
+            }
             Error::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, SERVER, None, None),
             Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, None, None),
             Error::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None),
@@ -236,6 +238,7 @@ mod tests {
             (Error::Busy { retry_after: Duration::ZERO }, 429, "rate_limit_error", "queue_full"),
             (Error::Loading { engine: text() }, 503, "server_error", "engine_loading"),
             (Error::EngineFailed { engine: text(), message: text() }, 500, "server_error", "engine_failed"),
+            (Error::EncodeFailed { message: text() }, 500, "server_error", "encode_failed"),
             (Error::Deadline { waited: Duration::ZERO }, 504, "server_error", "deadline_exceeded"),
             (Error::TooSlow, 408, "invalid_request_error", "listener_too_slow"),
             (Error::ShuttingDown, 503, "server_error", "shutting_down"),

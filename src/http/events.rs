@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{call::Wrap, error::ApiError};
 use crate::{
-    audio::Format,
+    audio::Spec,
     engine::Params,
     speech::{Caption, Speaking},
 };
@@ -97,15 +97,15 @@ impl Events {
 
     /// What a client needs to know before the first sound; OpenAI has no such event.
     #[must_use]
-    pub fn start(&self, format: Format, speaking: &Speaking) -> Bytes {
+    pub fn start(&self, spec: &Spec, speaking: &Speaking) -> Bytes {
         if self.wrap == Wrap::OpenAiSse {
             return Bytes::new();
         }
         self.ours(
             "start",
             &SpeechEvent::Start {
-                format: format.name(),
-                sample_rate_hz: speaking.sample_rate_hz,
+                format: spec.format.name(),
+                sample_rate_hz: spec.rate_hz(speaking.sample_rate_hz),
                 engine: &speaking.engine,
                 voice: &speaking.voice,
                 seed: speaking.seed,

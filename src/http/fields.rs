@@ -9,10 +9,18 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use crate::{audio::Format, error::Error, speech::SEED_LIMIT};
+use crate::{
+    audio::{Format, Spec},
+    error::Error,
+    speech::{Level, Loudness, SEED_LIMIT},
+};
 
 pub const MIN_SPEED: f64 = 0.25;
 pub const MAX_SPEED: f64 = 4.0;
+pub const MIN_VOLUME: f64 = 0.01;
+pub const MAX_VOLUME: f64 = 4.0;
+pub const LOUDNESSES: [(&str, Loudness); 3] =
+    [("voice", Loudness::Voice), ("file", Loudness::File), ("off", Loudness::Off)];
 pub const MAX_NAME_CHARS: usize = 128;
 /// BCP 47 advises room for that many (RFC 5646, 4.4.1).
 pub const MAX_LANGUAGE_BYTES: usize = 35;
@@ -215,7 +223,40 @@ pub fn choice<T: Copy>(param: &'static str, value: Value, choices: &[(&str, T)])
 }
 
 pub fn format(param: &'static str, value: Value) -> Result<Option<Format>, Error> {
-    choice(param, value, &Format::ALL.map(|format| (format.name(), format)))
+    let formats: Vec<_> = Format::ALL.iter().map(|format| (format.name(), *format)).collect();
+    choice(param, value, &formats)
+}
+
+/// How the sound is to be encoded, in `format` unless the rest of the request is wrong.
+pub fn spec(format: Format, sample_rate: &Value, bitrate: &Value) -> Result<Spec, Error> {
+    let spec = Spec {
+        format,
+        sample_rate_hz: whole("sample_rate", "Hz", sample_rate)?,
+        bitrate_bps: whole("bitrate", "bit/s", bitrate)?,
+    };
+    spec.check()?;
+    Ok(spec)
+}
+
+fn whole(param: &'static str, unit: &str, value: &Value) -> Result<Option<u32>, Error> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let whole = value.as_u64().and_then(|number| u32::try_from(number).ok());
+    whole.map(Some).ok_or_else(|| wrong(param, &format!("a whole number of {unit}"), value))
+}
+
+/// How loud it is to be.
+pub fn level(loudness: Value, volume: &Value) -> Result<Level, Error> {
+    let loudness = choice("loudness", loudness, &LOUDNESSES)?;
+    if volume.is_null() {
+        return Ok(Level { loudness, ..Level::default() });
+    }
+    let volume = volume
+        .as_f64()
+        .filter(|volume| (MIN_VOLUME..=MAX_VOLUME).contains(volume))
+        .ok_or_else(|| wrong("volume", &format!("a number from {MIN_VOLUME} to {MAX_VOLUME}"), volume))?;
+    Ok(Level { loudness, volume: volume as f32 })
 }
 
 /// Parameters of the engine, which checks them.

@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod elevenlabs;
 mod elevenlabs_messages;
+mod encoding;
 mod error;
 mod events;
 mod fields;
@@ -53,10 +54,13 @@ use self::{
     metrics::{Metrics, UPKEEP_PERIOD},
     ws_socket::Sockets,
 };
-use crate::{config::Config, speech::Speech};
+use crate::{audio::encode::Workers, config::Config, speech::Speech};
 
 /// For connections that are closed at the end of the grace period.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
+
+/// Of the program's budget: one thread encodes for about a hundred listeners.
+const THREADS_PER_ENCODER: usize = 8;
 
 /// What handlers share.
 pub struct App {
@@ -65,15 +69,19 @@ pub struct App {
     guard: Guard,
     metrics: Arc<Metrics>,
     sockets: Sockets,
+    workers: Arc<Workers>,
     started_unix_s: u64,
 }
 
 impl App {
-    #[must_use]
-    pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> Arc<Self> {
+    /// # Errors
+    /// There can be no thread for encoding.
+    pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> io::Result<Arc<Self>> {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
+        let workers = Arc::new(Workers::start((config.threads() / THREADS_PER_ENCODER).max(1))?);
+        let (metrics, sockets) = (Metrics::new(), Sockets::new());
+        Ok(Arc::new(Self { speech, config, guard, metrics, sockets, workers, started_unix_s }))
     }
 }
 
@@ -126,7 +134,7 @@ pub async fn serve(
     let grace = seconds(config.http.shutdown_grace_s);
     let (close, closed) = watch::channel(false);
     let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
-    let app = App::new(speech, config);
+    let app = App::new(speech, config)?;
     let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
     let serving = accept::serve(door, router(app), stopped(stop.clone()));

@@ -28,7 +28,7 @@ use crate::{
 pub const NAMES: Names = Names { text: "text", voice: "voice", engine: "engine" };
 
 /// `response_format` is OpenAI's name of `format`, for those who come from there.
-pub const SPEECH_FIELDS: [&str; 12] = [
+pub const SPEECH_FIELDS: [&str; 16] = [
     "text",
     "voice",
     "engine",
@@ -41,6 +41,10 @@ pub const SPEECH_FIELDS: [&str; 12] = [
     "stream",
     "cache",
     "params",
+    "sample_rate",
+    "bitrate",
+    "loudness",
+    "volume",
 ];
 pub const CAPTION_FIELDS: [&str; 9] =
     ["text", "voice", "engine", "language", "format", "speed", "seed", "cache", "params"];
@@ -170,7 +174,8 @@ fn call_of(mut given: Fields, format: Format) -> Result<Call, Error> {
         text: fields::text("text", given.take("text"))?,
         model: fields::name("engine", given.take("engine"))?,
         voice: fields::voice(given.take("voice"))?,
-        format,
+        spec: fields::spec(format, &given.take("sample_rate"), &given.take("bitrate"))?,
+        level: fields::level(given.take("loudness"), &given.take("volume"))?,
         wrap: fields::choice("stream_format", given.take("stream_format"), &WRAPS)?.unwrap_or(Wrap::Plain),
         speed: fields::speed(&given.take("speed"))?,
         seed: fields::seed(&given.take("seed"))?,

@@ -7,15 +7,17 @@ use super::{
 };
 use crate::{audio::Format, error::Error};
 
-const DEFAULT_FORMAT: Format = Format::Wav;
-
 pub const NAMES: Names = Names { text: "input", voice: "voice", engine: "model" };
 
-pub const FIELDS: [&str; 11] = [
+pub const FIELDS: [&str; 15] = [
     "input",
     "model",
     "voice",
     "response_format",
+    "sample_rate",
+    "bitrate",
+    "loudness",
+    "volume",
     "stream_format",
     "speed",
     "seed",
@@ -31,12 +33,14 @@ pub const WRAPS: [(&str, Wrap); 2] = [("audio", Wrap::Plain), ("sse", Wrap::Open
 /// `Error::Invalid` that names the field, or the position for what is not JSON.
 pub fn parse(body: &[u8]) -> Result<Call, Error> {
     let mut given = Fields::parse(body, &FIELDS)?;
+    let format = fields::format("response_format", given.take("response_format"))?.unwrap_or(Format::DEFAULT);
     Ok(Call {
         names: NAMES,
         text: fields::text("input", given.take("input"))?,
         model: fields::name("model", given.take("model"))?,
         voice: fields::voice(given.take("voice"))?,
-        format: fields::format("response_format", given.take("response_format"))?.unwrap_or(DEFAULT_FORMAT),
+        spec: fields::spec(format, &given.take("sample_rate"), &given.take("bitrate"))?,
+        level: fields::level(given.take("loudness"), &given.take("volume"))?,
         wrap: fields::choice("stream_format", given.take("stream_format"), &WRAPS)?.unwrap_or(Wrap::Plain),
         speed: fields::speed(&given.take("speed"))?,
         seed: fields::seed(&given.take("seed"))?,
@@ -54,6 +58,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{
+        audio::Spec,
+        speech::{Level, Loudness},
+    };
 
     fn good(body: &str) -> Call {
         parse(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))
@@ -74,7 +82,8 @@ mod tests {
             text: "Hello".into(),
             model: None,
             voice: None,
-            format: Format::Wav,
+            spec: Format::DEFAULT.into(),
+            level: Level::default(),
             wrap: Wrap::Plain,
             speed: 1.0,
             seed: None,
@@ -85,7 +94,8 @@ mod tests {
             ignored: None,
         };
         assert_eq!(call, expected);
-        let nulls = r#"{"input":"Hello","model":null,"voice":null,"response_format":null,"speed":null,"seed":null,
+        let nulls = r#"{"input":"Hello","model":null,"voice":null,"response_format":null,"sample_rate":null,"bitrate":null,
+            "loudness":null,"volume":null,"speed":null,"seed":null,
             "stream":null,"cache":null,"language":null,"lang_code":null,"stream_format":null}"#;
         assert_eq!(good(nulls), expected);
     }
@@ -93,7 +103,8 @@ mod tests {
     #[test]
     fn every_field_is_taken() {
         let call = good(
-            r#"{"input":"Hi","model":"tts-1","voice":"alloy","response_format":"pcm","speed":1.5,"seed":-1,
+            r#"{"input":"Hi","model":"tts-1","voice":"alloy","response_format":"opus","sample_rate":48000,"bitrate":64000,
+            "loudness":"off","volume":0.5,"speed":1.5,"seed":-1,
             "stream":false,"cache":false,"language":"en-GB","stream_format":"audio"}"#,
         );
         let expected = Call {
@@ -101,7 +112,8 @@ mod tests {
             text: "Hi".into(),
             model: Some("tts-1".into()),
             voice: Some("alloy".into()),
-            format: Format::Pcm,
+            spec: Spec { format: Format::Opus, sample_rate_hz: Some(48_000), bitrate_bps: Some(64_000) },
+            level: Level { loudness: Some(Loudness::Off), volume: 0.5 },
             wrap: Wrap::Plain,
             speed: 1.5,
             seed: Some(-1),
@@ -157,7 +169,19 @@ mod tests {
             (r#""voice":"a\u0000b""#, "voice"),
             (r#""voice":{"name":"nova"}"#, "voice"),
             (r#""voice":{"id":7}"#, "voice"),
-            (r#""response_format":"mp3""#, "response_format"),
+            (r#""response_format":"aac""#, "response_format"),
+            (r#""sample_rate":44100.5"#, "sample_rate"),
+            (r#""sample_rate":-1"#, "sample_rate"),
+            (r#""sample_rate":7999"#, "sample_rate"),
+            (r#""response_format":"opus","sample_rate":44100"#, "sample_rate"),
+            (r#""response_format":"opus","bitrate":1"#, "bitrate"),
+            (r#""response_format":"wav","bitrate":64000"#, "bitrate"),
+            (r#""bitrate":"64k""#, "bitrate"),
+            (r#""volume":0"#, "volume"),
+            (r#""volume":4.1"#, "volume"),
+            (r#""volume":"loud""#, "volume"),
+            (r#""loudness":"louder""#, "loudness"),
+            (r#""loudness":-16"#, "loudness"),
             (r#""response_format":"WAV""#, "response_format"),
             (r#""response_format":1"#, "response_format"),
             (r#""stream_format":"ogg""#, "stream_format"),
@@ -176,9 +200,9 @@ mod tests {
 
     #[test]
     fn formats_that_exist_are_listed() {
-        let (code, _, message) = bad(br#"{"input":"Hi","response_format":"mp3"}"#);
+        let (code, _, message) = bad(br#"{"input":"Hi","response_format":"aac"}"#);
         assert_eq!(code, "unsupported_format");
-        assert!(message.ends_with("there are: wav, pcm"), "{message}");
+        assert!(message.ends_with("opus, flac, wav, pcm, wav_f32, pcm_f32, mulaw"), "{message}");
     }
 
     #[test]

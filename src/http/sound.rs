@@ -13,16 +13,18 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 
 use super::{
+    App,
     call::{Call, sounds},
     door::Arrival,
+    encoding::Encoding,
     error::{ApiError, Names},
     events::Events,
     metrics::{InFlight, Route},
 };
 use crate::{
-    audio::{Encoder, Format},
+    audio::{limiter, loudness},
     error::Error,
-    speech::{Said, Speaking},
+    speech::{Level, Loudness, Pcm, Said, Speaking},
 };
 
 /// Counts what a client was sent, and writes its request's log line when it is dropped.
@@ -43,8 +45,10 @@ pub struct Sent {
 pub struct SoundStream {
     /// What is there already.
     ready: VecDeque<Bytes>,
+    /// What was read up to the first sound, and is yet to be encoded.
+    said: VecDeque<Said>,
+    encoding: Encoding,
     next: Next,
-    encoder: Encoder,
     events: Option<Events>,
     names: Names,
     sent: Sent,
@@ -57,17 +61,20 @@ type Reading = Pin<Box<dyn Future<Output = (Speaking, Result<Option<Said>, Error
 
 enum Next {
     Reading(Reading),
+    /// All is read, and its end is being encoded.
+    Ending,
     Failed(Error),
     Over,
 }
 
 impl SoundStream {
     #[must_use]
-    pub fn new(call: &Call, first: Vec<Said>, speaking: Speaking, sent: Sent) -> Self {
+    pub fn new(call: &Call, encoding: Encoding, first: Vec<Said>, speaking: Speaking, sent: Sent) -> Self {
         let mut stream = Self {
             ready: VecDeque::with_capacity(4),
+            said: first.into(),
+            encoding,
             next: Next::Over,
-            encoder: Encoder::streamed(call.format, sent.sample_rate_hz),
             events: Events::new(call.wrap, call.text.chars().count()),
             names: call.names,
             sent,
@@ -76,38 +83,37 @@ impl SoundStream {
             outcome: "client_left",
         };
         if let Some(events) = &stream.events {
-            let start = events.start(call.format, &speaking);
+            let start = events.start(&call.spec, &speaking);
             stream.send(start);
-        }
-        for said in first {
-            stream.take(&said);
         }
         stream.next = Next::Reading(read(speaking));
         stream
     }
 
-    fn take(&mut self, said: &Said) {
+    fn take(&mut self, said: Said) {
         match said {
-            // An empty chunk would be taken for the end of a chunked body by a careless client.
-            Said::Sound(pcm) if pcm.is_empty() => {}
             Said::Sound(pcm) => {
                 self.samples += pcm.len() as u64;
-                let sound = self.encoder.encode(pcm);
-                let sound = match &self.events {
-                    Some(events) => events.sound(&sound),
-                    None => sound,
-                };
-                self.send(sound);
+                self.encoding.push(Some(pcm));
             }
             Said::Caption(caption) => {
                 if let Some(events) = &self.events {
-                    let told = events.caption(caption);
+                    let told = events.caption(&caption);
                     self.send(told);
                 }
             }
         }
     }
 
+    fn send_sound(&mut self, sound: Bytes) {
+        let sound = match &self.events {
+            Some(events) => events.sound(&sound),
+            None => sound,
+        };
+        self.send(sound);
+    }
+
+    /// An empty chunk would be taken for the end of a chunked body by a careless client.
     fn send(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.bytes += bytes.len() as u64;
@@ -151,6 +157,25 @@ impl Stream for SoundStream {
             if let Some(bytes) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(bytes)));
             }
+            if let Next::Reading(_) | Next::Ending = self.next {
+                match self.encoding.poll_next(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(Some(sound))) => {
+                        self.send_sound(sound);
+                        continue;
+                    }
+                    Poll::Ready(Ok(None)) => {}
+                    Poll::Ready(Err(error)) => {
+                        self.next = Next::Over;
+                        self.fail(error);
+                        continue;
+                    }
+                }
+                if let Some(said) = self.said.pop_front() {
+                    self.take(said);
+                    continue;
+                }
+            }
             match std::mem::replace(&mut self.next, Next::Over) {
                 Next::Reading(mut reading) => {
                     let Poll::Ready((speaking, outcome)) = reading.as_mut().poll(context) else {
@@ -160,12 +185,16 @@ impl Stream for SoundStream {
                     match outcome {
                         Ok(Some(said)) => {
                             self.next = Next::Reading(read(speaking));
-                            self.take(&said);
+                            self.take(said);
                         }
-                        Ok(None) => self.end(),
+                        Ok(None) => {
+                            self.next = Next::Ending;
+                            self.encoding.push(None);
+                        }
                         Err(error) => self.fail(error),
                     }
                 }
+                Next::Ending => self.end(),
                 Next::Failed(error) => return Poll::Ready(Some(Err(io::Error::other(error)))),
                 Next::Over => return Poll::Ready(None),
             }
@@ -208,7 +237,8 @@ impl Sent {
 /// # Errors
 /// Whatever ended the speech before its end.
 pub async fn whole(
-    format: Format,
+    app: &App,
+    call: &Call,
     first: Vec<Said>,
     mut speaking: Speaking,
     sent: &Sent,
@@ -217,12 +247,55 @@ pub async fn whole(
     while let Some(chunk) = speaking.next_sound().await? {
         chunks.push(chunk);
     }
-    let samples = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let mut encoder = Encoder::whole(format, sent.sample_rate_hz, samples);
-    let mut bytes = BytesMut::with_capacity(samples as usize * 2 + 64);
-    for chunk in &chunks {
-        encoder.encode_into(chunk, &mut bytes);
+    if app.speech.loudness(&call.level) == Loudness::File {
+        chunks = vec![levelled(app, call.level, chunks, speaking.sample_rate_hz).await?];
     }
+    let samples = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    let mut encoding = Encoding::whole(&app.workers, &call.spec, speaking.sample_rate_hz, samples)?;
+    let mut bytes = BytesMut::with_capacity(call.spec.expected_bytes(samples, speaking.sample_rate_hz));
+    for chunk in chunks.into_iter().map(Some).chain([None]) {
+        encoding.push(chunk);
+        while let Some(encoded) = encoding.next().await? {
+            bytes.extend_from_slice(&encoded);
+        }
+    }
+    encoding.amend(&mut bytes)?;
     sent.count(samples, bytes.len() as u64);
     Ok((bytes.freeze(), samples))
+}
+
+/// Waits for all of the speech and makes it as loud as a file is to be: its captions, then its sound.
+///
+/// # Errors
+/// Whatever ended the speech before its end.
+pub async fn gathered(
+    app: &App,
+    call: &Call,
+    first: Vec<Said>,
+    mut speaking: Speaking,
+) -> Result<(Vec<Said>, Speaking), Error> {
+    let mut said = first;
+    while let Some(next) = speaking.next().await? {
+        said.push(next);
+    }
+    let chunks = sounds(&said).cloned().collect();
+    let sound = levelled(app, call.level, chunks, speaking.sample_rate_hz).await?;
+    said.retain(|said| matches!(said, Said::Caption(_)));
+    said.push(Said::Sound(sound));
+    Ok((said, speaking))
+}
+
+/// It takes a hundredth of a second for each minute: too long for a thread of the network's.
+async fn levelled(app: &App, level: Level, chunks: Vec<Pcm>, sample_rate_hz: u32) -> Result<Pcm, Error> {
+    let config = &app.config.loudness;
+    let (target_lufs, ceiling) = (config.target_lufs, loudness::amplitude(config.true_peak_dbtp));
+    let levelled = tokio::task::spawn_blocking(move || {
+        let sound: Vec<f32> = chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect();
+        limiter::level_whole(&sound, sample_rate_hz, target_lufs, ceiling, level.volume)
+    });
+    match levelled.await {
+        Ok(Ok(sound)) => Ok(Pcm::new(sound)),
+        Ok(Err(error)) => Err(Error::EncodeFailed { message: error.to_string() }),
+        Err(error) => Err(Error::EncodeFailed { message: error.to_string() }),
+    }
 }

@@ -20,15 +20,22 @@ use super::{App, router};
 use crate::{
     config::Config,
     engine::{FakeHost, FakeOptions},
-    speech::Speech,
+    speech::{Loudness, Speech},
     voices::Library,
 };
 
 const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
 
+/// Voices as loud as they are: nothing is said to measure them.
+fn unmeasured(mut config: Config) -> Config {
+    config.loudness.mode = Loudness::Off;
+    config
+}
+
 async fn service(config: &Arc<Config>, engines: Vec<FakeOptions>) -> Arc<Speech> {
     let (voices, _) = Library::load(Path::new(""), &config.voices.default, &config.voices.aliases);
     let engines = engines.into_iter().map(|options| (options.info.name.clone(), FakeHost::start(options))).collect();
+    let config = &Arc::new(unmeasured(Config::clone(config)));
     let speech = Speech::start(Arc::clone(config), voices, engines);
     speech.wait_ready().await.ok();
     speech
@@ -36,7 +43,7 @@ async fn service(config: &Arc<Config>, engines: Vec<FakeOptions>) -> Arc<Speech>
 
 async fn app_with(config: Config, engine: FakeOptions) -> Router {
     let config = Arc::new(config);
-    router(App::new(service(&config, vec![engine]).await, config))
+    router(App::new(service(&config, vec![engine]).await, config).expect("an app"))
 }
 
 async fn app() -> Router {

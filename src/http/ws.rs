@@ -158,7 +158,7 @@ impl Hub {
     }
 
     async fn start(&mut self, start: Start, stopping: &Stopping) -> Result<(), Error> {
-        let name: Arc<str> = ws_messages::context(start.context)?.into();
+        let name: Arc<str> = ws_messages::context(start.context.clone())?.into();
         self.contexts.retain(|_, open| !open.inputs.is_closed());
         if self.contexts.contains_key(&name) {
             let message =
@@ -171,7 +171,7 @@ impl Hub {
             return Err(Error::invalid("too_many_contexts", Some("context"), message));
         }
         self.over.retain(|over| *over != name);
-        let format = ws_messages::format(start.format)?;
+        let (spec, level) = (ws_messages::spec(&start)?, ws_messages::level(&start)?);
         let model = fields::name("model", start.model.into())?;
         let request = SpeechRequest {
             text: String::new(),
@@ -187,6 +187,7 @@ impl Hub {
             class: Class::Interactive,
             owner: self.owner,
             params: start.params.unwrap_or_default().into_iter().collect(),
+            level,
         };
         let narration = Narration::new(Arc::clone(&self.app.speech), request, start.hurry.unwrap_or(true))?;
         if stopping.is_stopping() {
@@ -196,7 +197,8 @@ impl Hub {
         let context = Context {
             name: Arc::clone(&name),
             narration,
-            format,
+            spec,
+            workers: Arc::clone(&self.app.workers),
             captions: start.captions.unwrap_or(true),
             live: Arc::clone(&live),
             out: self.out.clone(),

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    encoding::Encoding,
     error::ApiError,
     metrics::InFlight,
     native,
@@ -22,7 +23,7 @@ use super::{
     ws_socket::Frame,
 };
 use crate::{
-    audio::{Encoder, Format},
+    audio::{Spec, encode::Workers},
     error::Error,
     speech::{Said, Speaking},
 };
@@ -33,7 +34,8 @@ const SOUND_BYTES: usize = 16 << 10;
 pub struct Context {
     pub name: Arc<str>,
     pub narration: Narration,
-    pub format: Format,
+    pub spec: Spec,
+    pub workers: Arc<Workers>,
     pub captions: bool,
     /// False: nothing more of it is to be sent.
     pub live: Arc<AtomicBool>,
@@ -46,7 +48,14 @@ pub struct Context {
 /// What waits to be sent, and what was.
 struct Told {
     queue: VecDeque<Frame>,
-    encoder: Encoder,
+    /// None: the speech has not begun.
+    encoding: Option<Encoding>,
+    /// What came of the sound that was read last is not told yet.
+    encodes: bool,
+    /// All is read.
+    ended: bool,
+    /// Where the sound that is being encoded begins.
+    start_ms: f64,
     begun_at: Option<Instant>,
     ttfa_ms: Option<f64>,
     sample_rate_hz: u32,
@@ -58,7 +67,10 @@ impl Context {
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let mut told = Told {
             queue: VecDeque::new(),
-            encoder: Encoder::streamed(self.format, 0),
+            encoding: None,
+            encodes: false,
+            ended: false,
+            start_ms: 0.0,
             begun_at: None,
             ttfa_ms: None,
             sample_rate_hz: 1,
@@ -112,47 +124,65 @@ impl Context {
                 Some(input) = inputs.recv() => {
                     let at = Instant::now();
                     if self.narration.take(input).await? {
-                        self.begun(at, told);
+                        self.begun(at, told)?;
                     }
-                    self.tell_flushes(told);
+                    if !told.encodes {
+                        self.tell_flushes(told);
+                    }
                 }
-                said = self.narration.next(), if told.queue.is_empty() => match said? {
+                encoded = encoded(&mut told.encoding), if told.queue.is_empty() && told.encodes => match encoded? {
+                    Some(bytes) => self.tell_sound(bytes, told),
+                    None if told.ended => return Ok(()),
+                    None => {
+                        told.encodes = false;
+                        self.tell_flushes(told);
+                    }
+                },
+                said = self.narration.next(), if told.queue.is_empty() && !told.encodes => match said? {
                     Some(said) => {
                         self.tell(said, told);
-                        self.tell_flushes(told);
+                        if !told.encodes {
+                            self.tell_flushes(told);
+                        }
                     }
                     None if told.samples == 0 => {
                         let message = "there is nothing to say: the text has no letters and no digits";
                         return Err(Error::invalid("nothing_to_say", Some("text"), message));
                     }
-                    None => return Ok(()),
+                    None => {
+                        (told.ended, told.encodes) = (true, true);
+                        if let Some(encoding) = &mut told.encoding {
+                            encoding.push(None);
+                        }
+                    }
                 },
                 () = sleep_until(hurry_at.unwrap_or_else(Instant::now)), if hurry_at.is_some() => {
                     let at = Instant::now();
                     if self.narration.hurry().await? {
-                        self.begun(at, told);
+                        self.begun(at, told)?;
                     }
                 }
             }
         }
     }
 
-    fn begun(&self, at: Instant, told: &mut Told) {
-        let Some(speaking) = self.narration.speaking() else { return };
+    fn begun(&self, at: Instant, told: &mut Told) -> Result<(), Error> {
+        let Some(speaking) = self.narration.speaking() else { return Ok(()) };
         let Speaking { engine, voice, seed, cached, sample_rate_hz, .. } = speaking;
         told.begun_at = Some(at);
         told.sample_rate_hz = *sample_rate_hz;
-        told.encoder = Encoder::streamed(self.format, *sample_rate_hz);
+        told.encoding = Some(Encoding::streamed(&self.workers, &self.spec, *sample_rate_hz)?);
         let started = Outgoing::Started {
             context: &self.name,
             engine,
             voice,
             seed: *seed,
             cached: *cached,
-            format: self.format.name(),
-            sample_rate_hz: *sample_rate_hz,
+            format: self.spec.format.name(),
+            sample_rate_hz: self.spec.rate_hz(*sample_rate_hz),
         };
         told.queue.push_back(self.frame(vec![text(&started)]));
+        Ok(())
     }
 
     fn tell(&self, said: Said, told: &mut Told) {
@@ -171,15 +201,22 @@ impl Context {
             told.ttfa_ms = Some(ttfa_ms);
             self.in_flight.metrics().ttfa_ms.record(ttfa_ms);
         }
-        let rate = f64::from(told.sample_rate_hz);
-        let mut bytes = told.encoder.encode(&pcm);
-        let mut start_ms = told.audio_ms();
+        told.start_ms = told.audio_ms();
         told.samples += pcm.len() as u64;
+        if let Some(encoding) = &mut told.encoding {
+            encoding.push(Some(pcm));
+            told.encodes = true;
+        }
+    }
+
+    /// What was encoded of the sound that was read last.
+    fn tell_sound(&self, mut bytes: Bytes, told: &mut Told) {
         told.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(SOUND_BYTES));
-            told.queue.push_back(self.sound(start_ms, piece));
-            start_ms += SOUND_BYTES as f64 / 2.0 * 1e3 / rate;
+            let samples = self.spec.format.sample_bytes().map_or(0, |sample_bytes| piece.len() / sample_bytes);
+            told.queue.push_back(self.sound(told.start_ms, piece));
+            told.start_ms += samples as f64 * 1e3 / f64::from(self.spec.rate_hz(told.sample_rate_hz));
         }
     }
 
@@ -203,6 +240,14 @@ impl Context {
 impl Told {
     fn audio_ms(&self) -> f64 {
         (self.samples as f64 * 1e6 / f64::from(self.sample_rate_hz)).round() / 1e3
+    }
+}
+
+/// Waits forever for what has not begun.
+async fn encoded(encoding: &mut Option<Encoding>) -> Result<Option<Bytes>, Error> {
+    match encoding {
+        Some(encoding) => encoding.next().await,
+        None => std::future::pending().await,
     }
 }
 

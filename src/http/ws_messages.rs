@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{error::ApiError, fields};
-use crate::{audio::Format, error::Error, speech::Caption};
+use crate::{
+    audio::{Format, Spec},
+    error::Error,
+    speech::{Caption, Level, Loudness},
+};
 
 const MAX_JSON_ERROR_CHARS: usize = 200;
 const CONTEXT: &str = "default";
@@ -33,6 +37,10 @@ pub struct Start {
     pub params: Option<Map<String, Value>>,
     pub cache: Option<bool>,
     pub format: Option<String>,
+    pub sample_rate: Option<u32>,
+    pub bitrate: Option<u32>,
+    pub loudness: Option<String>,
+    pub volume: Option<f64>,
     pub captions: Option<bool>,
     pub hurry: Option<bool>,
     pub text: Option<String>,
@@ -77,9 +85,21 @@ pub fn context(name: Option<String>) -> Result<String, Error> {
 }
 
 /// # Errors
-/// `unsupported_format`.
-pub fn format(name: Option<String>) -> Result<Format, Error> {
-    fields::format("format", name.into()).map(|format| format.unwrap_or(Format::Pcm))
+/// What the format does not have.
+pub fn spec(start: &Start) -> Result<Spec, Error> {
+    let format = fields::format("format", start.format.clone().into())?.unwrap_or(Format::Pcm);
+    fields::spec(format, &start.sample_rate.into(), &start.bitrate.into())
+}
+
+/// # Errors
+/// `invalid_value`.
+pub fn level(start: &Start) -> Result<Level, Error> {
+    let level = fields::level(start.loudness.clone().into(), &start.volume.into())?;
+    if level.loudness == Some(Loudness::File) {
+        let message = "\"loudness\" \"file\" measures the whole speech, which a WebSocket does not wait for";
+        return Err(Error::invalid("invalid_value", Some("loudness"), message));
+    }
+    Ok(level)
 }
 
 #[derive(Debug, Serialize)]
@@ -191,8 +211,12 @@ mod tests {
         for bad in ["", "a\nb", &"x".repeat(129)] {
             assert!(context(Some(bad.to_owned())).is_err(), "{bad:?}");
         }
-        assert_eq!(format(None), Ok(Format::Pcm));
-        assert_eq!(format(Some("wav".into())), Ok(Format::Wav));
-        assert_eq!(format(Some("midi".into())).expect_err("no such format").code(), "unsupported_format");
+        let format = |name: Option<&str>| spec(&Start { format: name.map(str::to_owned), ..Start::default() });
+        assert_eq!(format(None), Ok(Format::Pcm.into()));
+        assert_eq!(format(Some("wav")), Ok(Format::Wav.into()));
+        assert_eq!(format(Some("midi")).expect_err("no such format").code(), "unsupported_format");
+        let odd = Start { format: Some("opus".into()), sample_rate: Some(44_100), ..Start::default() };
+        assert_eq!(spec(&odd).expect_err("no such rate").code(), "unsupported_sample_rate");
+        assert!(level(&Start { loudness: Some("file".into()), ..Start::default() }).is_err());
     }
 }

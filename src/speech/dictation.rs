@@ -6,14 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    Speaking, Speech, SpeechRequest,
+    Level, Loudness, Speaking, Speech, SpeechRequest,
     job::Job,
     request::{Resolved, lines, resolve, script},
     route::{self, Stop},
     service::{ask, shares},
 };
 use crate::{
-    engine::ConditioningId,
     error::Error,
     text::{Incremental, Piece},
     voices::Voice,
@@ -43,7 +42,12 @@ impl Speech {
         self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?;
-        let request = SpeechRequest { text: String::new(), cache: false, ..request };
+        // Nobody waits for a text to be complete: what is measured as a whole is measured by its voice instead.
+        let level = match self.loudness(&request.level) {
+            Loudness::File => Level { loudness: Some(Loudness::Voice), ..request.level },
+            Loudness::Voice | Loudness::Off => request.level,
+        };
+        let request = SpeechRequest { text: String::new(), cache: false, level, ..request };
         resolve(&self.config, &request, &voice, &route)?;
         let text = Incremental::by_script(self.limits(&route[0]), route[0].info.scripts.clone());
         Ok(Dictation { speech: Arc::clone(self), request, voice, route, text, chars: 0, given: 0, begun: None })
@@ -127,20 +131,23 @@ impl Dictation {
             }
             return Ok(None);
         }
-        let conditioning = self.conditioning(&self.route[shares[0].0]).await?;
+        let first = &self.route[shares[0].0].link;
+        let prepared = self.speech.prepared(first, &first.name, &self.voice).await?;
+        self.speech.gain(&self.request.level, first, &self.voice).await;
         // The seed that a request without one gets is derived from the beginning of the text.
         let request = SpeechRequest { text: beginning, ..self.request.clone() };
         let resolved = resolve(&self.speech.config, &request, &self.voice, &self.route)?;
         let script = script(&request, &resolved, &self.voice, &self.route[shares[0].0]);
-        let (job, speaking) = self.speech.start_job(script, lines(&resolved, pieces, from), true)?;
+        let (job, mut speaking) = self.speech.start_job(script, lines(&resolved, pieces, from), true)?;
         let mut shares = shares.into_iter();
         if let Some((stop, segments)) = shares.next() {
-            ask(&job, &self.route[stop].link, segments, conditioning, true)?;
+            ask(&job, &self.route[stop].link, segments, prepared, true)?;
         }
         for (stop, segments) in shares {
             self.ask_more(&job, &self.route[stop], segments).await?;
         }
         self.begun = Some((job, resolved));
+        self.speech.set_level(&mut speaking, &self.request.level, &self.voice).await;
         Ok(Some(speaking))
     }
 
@@ -148,12 +155,8 @@ impl Dictation {
         if let Some(request) = job.grow_part(&stop.link, &segments) {
             return stop.link.extend(request, &segments).inspect_err(|error| job.fail(error.clone()));
         }
-        let conditioning = self.conditioning(stop).await.inspect_err(|error| job.fail(error.clone()))?;
-        ask(job, &stop.link, segments, conditioning, true)
-    }
-
-    async fn conditioning(&self, stop: &Stop) -> Result<ConditioningId, Error> {
-        stop.link.conditioning(&self.voice).await
+        let prepared = self.speech.prepared(&stop.link, &job.script.engine, &self.voice).await;
+        ask(job, &stop.link, segments, prepared.inspect_err(|error| job.fail(error.clone()))?, true)
     }
 
     fn fail(&self, error: &Error) {

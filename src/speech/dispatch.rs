@@ -43,9 +43,17 @@ pub(super) struct Task {
     pub job: Arc<Job>,
     /// Which of the job's segments, ascending; the scheduler's request lists the same ones.
     pub segments: Vec<usize>,
-    pub conditioning: ConditioningId,
+    pub prepared: Prepared,
     /// Further segments may come (`Link::extend`), until `Link::finish`.
     pub open: bool,
+}
+
+/// A voice as an engine is to speak in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prepared {
+    pub conditioning: ConditioningId,
+    /// That makes it as loud as the engine that its job began with.
+    pub gain: f32,
 }
 
 /// How urgent a task is, and for whom.
@@ -56,6 +64,15 @@ pub(super) struct Order {
     pub streamed: bool,
     /// Its listeners have heard what comes before and wait now.
     pub continues: bool,
+}
+
+/// Whom an event belongs to.
+struct Owned {
+    job: Arc<Job>,
+    segment: usize,
+    /// Of the engine, in Hz.
+    rate: u32,
+    gain: f32,
 }
 
 pub(super) struct Link {
@@ -287,7 +304,7 @@ impl Link {
                     ticket: admission.ticket,
                     budget_ms: segment.timed.then_some(admission.budget_ms),
                     segment,
-                    conditioning: task.conditioning,
+                    conditioning: task.prepared.conditioning,
                 });
             }
             if !plan.advance.is_empty() {
@@ -303,12 +320,12 @@ impl Link {
     }
 
     /// Whom an event belongs to; none if it was cancelled meanwhile. `done`: the segment's last event.
-    fn owner(&self, ticket: Ticket, done: bool) -> Option<(Arc<Job>, usize, u32)> {
+    fn owner(&self, ticket: Ticket, done: bool) -> Option<Owned> {
         let mut core = self.core.lock();
         let (request, index) = *core.tickets.get(&ticket)?;
         let rate = core.info.as_ref().map_or(0, |info| info.sample_rate_hz);
         let (task, left) = core.tasks.get_mut(&request)?;
-        let job = Arc::clone(&task.job);
+        let owned = Owned { job: Arc::clone(&task.job), segment: index, rate, gain: task.prepared.gain };
         if done {
             *left -= 1;
             if *left == 0 && !task.open {
@@ -316,7 +333,7 @@ impl Link {
             }
             core.tickets.remove(&ticket);
         }
-        Some((job, index, rate))
+        Some(owned)
     }
 
     fn with_scheduler(&self, tell: impl FnOnce(&mut Scheduler, Duration)) {
@@ -326,9 +343,9 @@ impl Link {
         }
     }
 
-    fn chunk(&self, ticket: Ticket, pcm: Vec<f32>, last: bool, transcript: Option<Transcript>) {
+    fn chunk(&self, ticket: Ticket, mut pcm: Vec<f32>, last: bool, transcript: Option<Transcript>) {
         let owner = self.owner(ticket, last);
-        let Some((job, segment, rate)) = owner else {
+        let Some(Owned { job, segment, rate, gain }) = owner else {
             self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, 0.0, last));
             return;
         };
@@ -337,6 +354,9 @@ impl Link {
         self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, audio_ms, last));
         if let Some(transcript) = transcript {
             job.transcribe(segment, transcript);
+        }
+        if gain != 1.0 {
+            pcm.iter_mut().for_each(|sample| *sample *= gain);
         }
         let pushed = if rate == job.script.sample_rate_hz {
             job.push(segment, pcm, last)
@@ -451,8 +471,8 @@ impl EventSink for Link {
                 self.warmed();
             }
             Event::Admitted { ticket, steps_left, chosen } => {
-                if let Some((job, segment, _)) = self.owner(ticket, false).filter(|_| !chosen.params.is_empty()) {
-                    job.chosen(segment, chosen);
+                if let Some(owned) = self.owner(ticket, false).filter(|_| !chosen.params.is_empty()) {
+                    owned.job.chosen(owned.segment, chosen);
                 }
                 self.with_scheduler(|scheduler, _| scheduler.admitted(ticket, steps_left));
             }
@@ -461,7 +481,7 @@ impl EventSink for Link {
                 self.gauges.refused.increment(1);
                 let owner = self.owner(ticket, true);
                 self.with_scheduler(|scheduler, _| scheduler.ended(ticket));
-                if let Some((job, segment, _)) = owner {
+                if let Some(Owned { job, segment, .. }) = owner {
                     self.unsaid(job, segment, Error::Refused { message: reason });
                 }
             }
@@ -469,7 +489,7 @@ impl EventSink for Link {
                 self.gauges.failed.increment(1);
                 let owner = self.owner(ticket, true);
                 self.with_scheduler(|scheduler, _| scheduler.ended(ticket));
-                if let Some((job, segment, _)) = owner {
+                if let Some(Owned { job, segment, .. }) = owner {
                     let retry = fault.kind == FaultKind::NoSpeech;
                     let error = self.error_of(fault);
                     if retry { self.unsaid(job, segment, error) } else { job.fail(error) }

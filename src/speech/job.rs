@@ -346,6 +346,13 @@ impl Job {
         polled
     }
 
+    /// The job has ended well, and this listener has read all of its sound.
+    pub fn all_is_read(&self, listener: u64) -> bool {
+        let state = self.state.lock();
+        let chunk = state.listeners.get(&listener).map(|cursor| cursor.chunk);
+        matches!(state.end, Some(Ok(()))) && chunk == Some(state.let_go + state.chunks.len())
+    }
+
     /// A listener of this class has joined.
     pub fn promote(&self, class: Class) {
         for part in self.parts.lock().iter() {

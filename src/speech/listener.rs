@@ -8,6 +8,7 @@ use super::{
     Pcm, Said,
     cache::Spoken,
     job::{Job, Polled},
+    level::Leveller,
     shelf::Shelf,
 };
 use crate::{engine::Params, error::Error};
@@ -23,6 +24,8 @@ pub struct Speaking {
     /// Segments in all; of speech whose text still comes, those that there were at its beginning.
     pub segments: usize,
     source: Source,
+    /// None: it goes out as it is.
+    leveller: Option<Leveller>,
 }
 
 enum Source {
@@ -55,6 +58,7 @@ impl Speaking {
             cached: true,
             segments: spoken.segment_ends.len(),
             source: Source::Kept { spoken, next: 0, caption: 0 },
+            leveller: None,
         }
     }
 
@@ -71,6 +75,7 @@ impl Speaking {
             cached: false,
             segments: job.segments(),
             source: Source::Live(Ear { job: Arc::clone(job), id, changed, shelf: Arc::clone(shelf) }),
+            leveller: None,
         })
     }
 
@@ -89,11 +94,36 @@ impl Speaking {
         }
     }
 
+    /// Before anything is read.
+    pub(super) fn set_leveller(&mut self, leveller: Option<Leveller>) {
+        self.leveller = leveller;
+    }
+
     /// The next sound or caption; as `next_sound`.
     ///
     /// # Errors
     /// As `next_sound`.
     pub async fn next(&mut self) -> Result<Option<Said>, Error> {
+        let said = self.read().await?;
+        let all = self.all_is_read();
+        let Some(leveller) = &mut self.leveller else { return Ok(said) };
+        Ok(match said {
+            Some(Said::Sound(pcm)) => Some(Said::Sound(leveller.push(&pcm, all))),
+            Some(caption) => Some(caption),
+            None => leveller.finish().map(Said::Sound),
+        })
+    }
+
+    /// What was read last is the end, as far as that is known.
+    fn all_is_read(&self) -> bool {
+        match &self.source {
+            Source::Kept { spoken, next, .. } => *next >= spoken.chunks.len(),
+            Source::Live(ear) => ear.job.all_is_read(ear.id),
+        }
+    }
+
+    /// As it was made. Safe to drop while it waits.
+    async fn read(&mut self) -> Result<Option<Said>, Error> {
         match &mut self.source {
             Source::Kept { spoken, next, caption } => {
                 let chunk = spoken.chunks.get(*next);

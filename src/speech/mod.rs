@@ -9,6 +9,7 @@ mod dictation_tests;
 mod dispatch;
 mod gauges;
 mod job;
+mod level;
 mod listener;
 mod request;
 mod route;
@@ -28,6 +29,7 @@ pub use listener::Speaking;
 pub use seed::SEED_LIMIT;
 pub use service::Speech;
 
+pub use crate::config::Loudness;
 use crate::{
     engine::{EngineInfo, Params},
     scheduler::{Class, Owner},
@@ -62,6 +64,22 @@ pub struct SpeechRequest {
     pub class: Class,
     pub owner: Owner,
     pub params: Params,
+    pub level: Level,
+}
+
+/// How loud speech is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Level {
+    /// None: as it is configured.
+    pub loudness: Option<Loudness>,
+    /// A factor on top of it, above 0.
+    pub volume: f32,
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Self { loudness: None, volume: 1.0 }
+    }
 }
 
 /// One engine, for lists and readiness.

@@ -13,15 +13,16 @@ use tokio::sync::{mpsc, watch};
 use super::{
     EngineState, EngineStatus, Speaking, SpeechRequest,
     cache::Key,
-    dispatch::{Bounds, Link, Order, Task, Unsaid},
+    dispatch::{Bounds, Link, Order, Prepared, Task, Unsaid},
     job::{Ahead, Job, Line, Script},
+    level::Levels,
     request::{lines, resolve, script},
     route::{self, Stop},
     shelf::Shelf,
 };
 use crate::{
     config::Config,
-    engine::{ConditioningId, StartHost},
+    engine::StartHost,
     error::Error,
     scheduler,
     text::{self, Piece},
@@ -37,6 +38,7 @@ pub struct Speech {
     /// In the order of the route.
     pub(super) links: Vec<Arc<Link>>,
     shelf: Arc<Shelf>,
+    pub(super) levels: Levels,
     closing: AtomicBool,
     fatal: watch::Sender<Option<String>>,
 }
@@ -64,7 +66,10 @@ impl Speech {
             .map(|(name, start)| Link::start(name, start, pinned.clone(), bounds.clone(), unsaid.clone()))
             .collect();
         let shelf = Shelf::new(config.speech.cache_mib << 20);
-        let speech = Arc::new(Self { config, voices, links, shelf, closing: AtomicBool::new(false), fatal });
+        let (levels, closing) = (Levels::new(config.loudness.mode), AtomicBool::new(false));
+        let speech = Arc::new(Self { config, voices, links, shelf, levels, closing, fatal });
+        let warming = Arc::clone(&speech);
+        tokio::spawn(async move { warming.warm_levels().await });
         tokio::spawn(Self::tick(Arc::downgrade(&speech)));
         tokio::spawn(Self::reroute(Arc::downgrade(&speech), told));
         speech
@@ -94,7 +99,8 @@ impl Speech {
             None => self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
         };
         let resolved = resolve(&self.config, &request, &voice, &route)?;
-        if let Some(speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
+        if let Some(mut speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
+            self.set_level(&mut speaking, &request.level, &voice).await;
             return Ok(speaking);
         }
         let pieces = if request.whole {
@@ -107,12 +113,18 @@ impl Speech {
             return Err(Error::invalid("nothing_to_say", Some("input"), message));
         }
         let (shares, languages) = shares(&route, &pieces, resolved.language.as_deref(), &voice.languages)?;
-        let mut conditionings = Vec::with_capacity(shares.len());
+        let first = &route[shares[0].0].link;
+        let mut prepared = Vec::with_capacity(shares.len());
         for (stop, _) in &shares {
-            conditionings.push(route[*stop].link.conditioning(&voice).await?);
+            prepared.push(self.prepared(&route[*stop].link, &first.name, &voice).await?);
         }
+        // Before its own segments, which nobody can hear before it is known.
+        self.gain(&request.level, first, &voice).await;
         let script = script(&request, &resolved, &voice, &route[shares[0].0]);
-        self.begin(script, lines(&resolved, pieces.into_iter().zip(languages), 0), &route, shares, conditionings)
+        let lines = lines(&resolved, pieces.into_iter().zip(languages), 0);
+        let mut speaking = self.begin(script, lines, &route, shares, prepared)?;
+        self.set_level(&mut speaking, &request.level, &voice).await;
+        Ok(speaking)
     }
 
     /// # Errors
@@ -145,7 +157,7 @@ impl Speech {
         lines: Vec<Line>,
         route: &[Stop],
         shares: Vec<(usize, Vec<usize>)>,
-        conditionings: Vec<ConditioningId>,
+        prepared: Vec<Prepared>,
     ) -> Result<Speaking, Error> {
         let (key, order) = (script.key, script.order);
         // Held until the job can be joined, so that the same request is started once.
@@ -162,8 +174,8 @@ impl Speech {
             flights.insert(key, Arc::clone(&job));
         }
         drop(flights);
-        for ((stop, segments), conditioning) in shares.into_iter().zip(conditionings) {
-            ask(&job, &route[stop].link, segments, conditioning, false)?;
+        for ((stop, segments), prepared) in shares.into_iter().zip(prepared) {
+            ask(&job, &route[stop].link, segments, prepared, false)?;
         }
         Ok(speaking)
     }
@@ -206,10 +218,10 @@ impl Speech {
                 continue;
             }
             let voice = self.voices.get(&unsaid.job.script.voice)?;
-            let Ok(conditioning) = link.conditioning(&voice).await else { continue };
+            let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, &voice).await else { continue };
             tracing::info!(from = unsaid.engine, to = link.name, "segment goes to the next engine");
             let segments = vec![unsaid.segment];
-            let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), conditioning, open: false };
+            let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), prepared, open: false };
             let order = Order { continues: true, ..unsaid.job.script.order };
             let id = link.submit(task, order)?;
             unsaid.job.add_part(Arc::clone(link), id, segments, false);
@@ -228,10 +240,12 @@ impl Speech {
         self.links.iter().map(|link| EngineStatus { name: link.name.clone(), state: link.state() }).collect()
     }
 
-    /// True when every configured engine is loaded and the pinned voices are prepared.
+    /// True when every configured engine is loaded and the pinned voices are prepared and measured.
     #[must_use]
     pub fn ready(&self) -> bool {
-        !self.closing.load(Ordering::Acquire) && self.links.iter().all(|link| link.info().is_ok())
+        !self.closing.load(Ordering::Acquire)
+            && self.links.iter().all(|link| link.info().is_ok())
+            && self.levels_are_warm()
     }
 
     /// Waits until `ready`.
@@ -244,6 +258,7 @@ impl Speech {
             drop(state.wait_for(|state| !matches!(state, EngineState::Loading)).await);
             link.info()?;
         }
+        self.wait_for_levels().await;
         Ok(())
     }
 
@@ -283,10 +298,10 @@ pub(super) fn ask(
     job: &Arc<Job>,
     link: &Arc<Link>,
     segments: Vec<usize>,
-    conditioning: ConditioningId,
+    prepared: Prepared,
     open: bool,
 ) -> Result<(), Error> {
-    let task = Task { job: Arc::clone(job), segments: segments.clone(), conditioning, open };
+    let task = Task { job: Arc::clone(job), segments: segments.clone(), prepared, open };
     // Not the first of its job: its listeners have heard what comes before and wait now.
     let order = Order { continues: open && segments.first() != Some(&0), ..job.script.order };
     match link.submit(task, order) {

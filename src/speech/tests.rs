@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Caption, EngineState, Said, Speaking, Speech, SpeechRequest};
+use super::{Caption, EngineState, Level, Loudness, Said, Speaking, Speech, SpeechRequest};
 use crate::{
     config::Config,
     engine::{FakeHost, FakeOptions, Gate},
@@ -29,6 +29,7 @@ pub(super) fn request(text: &str) -> SpeechRequest {
         class: Class::Interactive,
         owner: Owner(1),
         params: BTreeMap::new(),
+        level: Level::default(),
     }
 }
 
@@ -38,7 +39,13 @@ pub(super) fn fake(change: impl FnOnce(&mut FakeOptions)) -> FakeOptions {
     options
 }
 
-pub(super) async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+/// Voices as loud as they are: nothing is said to measure them.
+pub(super) async fn service(mut config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+    config.loudness.mode = Loudness::Off;
+    levelled(config, engines).await
+}
+
+pub(super) async fn levelled(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
     let (voices, problems) =
         Library::load(std::path::Path::new("/nonexistent"), &config.voices.default, &config.voices.aliases);
     assert!(problems.is_empty(), "{problems:?}");
@@ -438,4 +445,22 @@ async fn what_an_engine_chose_is_told_and_kept_unless_time_was_short() {
     let mut plain = speech.speak(request("Please say it.")).await.unwrap();
     plain.next_sound().await.unwrap();
     assert_eq!(told(&plain), None);
+}
+
+/// A voice that is far softer than the target.
+#[tokio::test]
+async fn a_voice_is_measured_once_and_speaks_at_the_target() {
+    let speech = levelled(Config::default(), vec![fake(|_| {})]).await;
+    assert!(speech.ready());
+    let loudness = |samples: &[f32]| crate::audio::loudness::measure(samples, 24_000).unwrap().integrated_lufs;
+    let off = SpeechRequest { level: Level { loudness: Some(Loudness::Off), volume: 1.0 }, ..request(THREE) };
+    let (levelled, plain) = (say(&speech, request(THREE)).await.unwrap(), say(&speech, off).await.unwrap());
+    assert_eq!(levelled.len(), plain.len());
+    assert!((loudness(&levelled) + 18.0).abs() < 1.0, "{}", loudness(&levelled));
+    assert!((loudness(&plain) + 18.0).abs() > 1.0, "{}", loudness(&plain));
+    // From the cache, and in other pieces: the same samples.
+    let mut again = speech.speak(request(THREE)).await.unwrap();
+    assert!(again.cached);
+    let first = again.next_sound().await.unwrap().unwrap();
+    assert_eq!([first.to_vec(), all(again).await.unwrap()].concat(), levelled);
 }

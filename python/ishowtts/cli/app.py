@@ -74,7 +74,8 @@ def serve(context: typer.Context) -> int:
 def say(
     text: Annotated[list[str], typer.Argument(metavar="TEXT|-|FILE", help="A text, a text file, or - for stdin.")],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a WAV file; -: to stdout.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write .wav, .flac, .mp3, .opus; -: WAV to stdout."),
     ] = None,
     captions: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write captions, as .srt (SubRip) or .vtt (WebVTT).")

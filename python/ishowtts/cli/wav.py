@@ -1,4 +1,4 @@
-"""Sound to bytes and to files: 16-bit mono WAV, the same samples that the server sends."""
+"""Sound to bytes and to files: 16-bit mono WAV, the same samples that the server sends, and what is encoded of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,20 @@ import numpy.typing as npt
 from ishowtts.cli.failure import Failure, usage
 from ishowtts.engine import Pcm
 
+if TYPE_CHECKING:
+    from ishowtts.audio import Format
+
 HEADER_BYTES = 44
+FORMATS: dict[str, Format] = {
+    "": "wav",
+    ".wav": "wav",
+    ".wave": "wav",
+    ".flac": "flac",
+    ".mp3": "mp3",
+    ".opus": "opus",
+    ".ogg": "opus",
+}
+"""What ``-o`` writes, by the file's suffix."""
 UNKNOWN_BYTES = 0xFFFF_FFFF
 """Size fields of a stream whose length is not known: readers then read to its end."""
 
@@ -84,6 +97,9 @@ class WavFile:
         sound_bytes = self._file.tell() - HEADER_BYTES
         self._file.seek(0)
         self._file.write(header(self._sample_rate_hz, sound_bytes))
+        self._put_in_place()
+
+    def _put_in_place(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -94,6 +110,28 @@ class WavFile:
         self._part.unlink(missing_ok=True)
 
 
+class EncodedFile(WavFile):
+    """Likewise a file of another format, encoded when all of the sound is there: it tells its true length."""
+
+    def __init__(self, path: Path, format: Format) -> None:
+        super().__init__(path)
+        self._format = format
+        self._sound = bytearray()
+
+    def start(self, sample_rate_hz: int) -> None:
+        self._sample_rate_hz = sample_rate_hz
+
+    def write(self, sound: bytes) -> None:
+        self._sound += sound
+
+    def finish(self) -> None:
+        from ishowtts.audio import encode
+
+        pcm = np.frombuffer(self._sound, "<i2").astype(np.float32) / np.float32(32_767.0)
+        self._file.write(encode(pcm, self._sample_rate_hz, self._format))
+        self._put_in_place()
+
+
 def open_sink(output: str) -> Sink:
     """For ``-o``: a file, ``-`` for standard output, or a device. Raises Failure before anything is spoken."""
     if output == "-":
@@ -101,8 +139,10 @@ def open_sink(output: str) -> Sink:
             raise usage("WAV would garble the terminal", "send it on with a pipe, or name a file: -o speech.wav")
         return WavStream(sys.stdout.buffer)
     path = Path(output)
-    if path.suffix.lower() not in ("", ".wav", ".wave") and not path.exists():
-        raise usage(f"{path.suffix} cannot be written yet, only WAV", f"use -o {path.with_suffix('.wav')}")
+    format = FORMATS.get(path.suffix.lower())
+    if format is None and not path.exists():
+        known = ", ".join(suffix for suffix in FORMATS if suffix)
+        raise usage(f"{path.suffix} cannot be written, only {known}", f"use -o {path.with_suffix('.wav')}")
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -112,6 +152,6 @@ def open_sink(output: str) -> Sink:
     except FileNotFoundError:
         pass
     try:
-        return WavFile(path)
+        return WavFile(path) if format in (None, "wav") else EncodedFile(path, format)
     except OSError as error:
         raise Failure(f"{path.parent}: {error.strerror}", "choose another place with -o") from error

@@ -14,10 +14,13 @@ use utoipa::{
 
 use super::super::{
     compat,
-    fields::{MAX_LANGUAGE_BYTES, MAX_NAME_CHARS, MAX_SPEED, MIN_SPEED},
+    fields::{self, MAX_LANGUAGE_BYTES, MAX_NAME_CHARS, MAX_SPEED, MAX_VOLUME, MIN_SPEED, MIN_VOLUME},
     native, openai_request,
 };
-use crate::{audio::Format, speech::SEED_LIMIT};
+use crate::{
+    audio::{Format, resample::RATES_HZ},
+    speech::SEED_LIMIT,
+};
 
 /// The body of `POST /v1/tts`.
 pub struct SpeechRequest;
@@ -88,7 +91,27 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
             let other = if name == "format" { "response_format" } else { "format" };
             Field::new(Kind::Choice(formats()), format!("Of the sound. Also taken as `{other}`."), json!("wav"))
         }
-        ("response_format", _) => Field::new(Kind::Choice(formats()), "Of the sound.", json!("wav")),
+        ("response_format", _) => Field::new(Kind::Choice(formats()), "Of the sound.", json!(Format::DEFAULT.name())),
+        ("sample_rate", _) => {
+            let kind = Kind::Integer { minimum: i64::from(*RATES_HZ.start()), maximum: u64::from(*RATES_HZ.end()) };
+            let description = "In Hz. Without it that of the engine, or the next that the format has.";
+            Field::new(kind, description, Value::Null)
+        }
+        ("bitrate", _) => {
+            let ranges = || Format::ALL.iter().filter_map(|format| format.bitrates());
+            let minimum = ranges().map(|range| i64::from(*range.start())).min()?;
+            let kind = Kind::Integer { minimum, maximum: ranges().map(|range| u64::from(*range.end())).max()? };
+            Field::new(kind, "In bit/s, of formats that lose something; without it the format's default.", Value::Null)
+        }
+        ("loudness", _) => {
+            let description = "What is brought to the target loudness: each voice, by a gain that was measured once; this \
+                               speech, measured when it is complete; or nothing. Without it as configured.";
+            Field::new(Kind::Choice(fields::LOUDNESSES.map(|(name, _)| name).into()), description, Value::Null)
+        }
+        ("volume", _) => {
+            let description = "A factor on top of that; peaks are limited.";
+            Field::new(Kind::Number { minimum: MIN_VOLUME, maximum: MAX_VOLUME }, description, json!(1.0))
+        }
         ("stream_format", Surface::OpenAi) => {
             let description = "`sse`: the sound as server-sent events.";
             Field::new(Kind::Choice(names(&openai_request::WRAPS)), description, json!("audio"))

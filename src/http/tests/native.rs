@@ -84,7 +84,8 @@ async fn events_tell_what_sounds_when() {
 
 #[tokio::test]
 async fn openais_events_are_deltas_and_a_usage() {
-    let answer = post(&app().await, json!({"input": THREE, "stream_format": "sse"}).to_string()).await;
+    let answer =
+        post(&app().await, json!({"input": THREE, "response_format": "wav", "stream_format": "sse"}).to_string()).await;
     let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
     assert!(text.starts_with("data: {"), "no names: {text}");
     let events = events(&answer);

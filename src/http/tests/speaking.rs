@@ -29,8 +29,8 @@ fn le32(bytes: &[u8]) -> u32 {
 #[tokio::test]
 async fn a_stream_a_whole_file_and_raw_samples_are_the_same_sound() {
     let app = app().await;
-    let streamed = say(&app, json!({"input": THREE, "cache": false})).await;
-    let whole = say(&app, json!({"input": THREE, "cache": false, "stream": false})).await;
+    let streamed = say(&app, json!({"input": THREE, "cache": false, "response_format": "wav"})).await;
+    let whole = say(&app, json!({"input": THREE, "cache": false, "response_format": "wav", "stream": false})).await;
     let raw = say(&app, json!({"input": THREE, "cache": false, "response_format": "pcm"})).await;
     for answer in [&streamed, &whole, &raw] {
         assert_eq!(answer.status, 200, "{:?}", answer.body);
@@ -52,6 +52,82 @@ async fn a_stream_a_whole_file_and_raw_samples_are_the_same_sound() {
     assert!(whole.body.len() > 24_000);
     assert_eq!(streamed.body[44..], whole.body[44..]);
     assert_eq!(raw.body[..], whole.body[44..]);
+}
+
+#[tokio::test]
+async fn every_format_is_sent_streamed_and_whole() {
+    let app = app().await;
+    for (format, kind, beginning) in [
+        #[cfg(feature = "mp3")]
+        ("mp3", "audio/mpeg", &b"\xff\xf3"[..]),
+        ("opus", "audio/ogg; codecs=opus", b"OggS"),
+        ("flac", "audio/flac", b"fLaC"),
+        ("wav", "audio/wav", b"RIFF"),
+        ("wav_f32", "audio/wav", b"RIFF"),
+        ("pcm", "audio/pcm;rate=24000", b""),
+        ("pcm_f32", "audio/pcm;rate=24000;encoding=float;bits=32", b""),
+        ("mulaw", "audio/basic", b""),
+    ] {
+        let rate_hz = if format == "mulaw" { "8000" } else { "24000" };
+        let streamed = say(&app, json!({"input": THREE, "response_format": format})).await;
+        let whole = say(&app, json!({"input": THREE, "response_format": format, "stream": false})).await;
+        for answer in [&streamed, &whole] {
+            assert_eq!(answer.status, 200, "{format}: {:?}", answer.body);
+            assert_eq!(answer.header("content-type"), Some(kind));
+            assert_eq!(answer.header("x-ishowtts-sample-rate-hz"), Some(rate_hz));
+            assert!(answer.body.starts_with(beginning), "{format}: {:?}", &answer.body[..8]);
+        }
+        assert!(whole.body.ends_with(&streamed.body[60.min(streamed.body.len() / 2)..]), "{format}");
+    }
+    let openais = say(&app, json!({"input": THREE})).await;
+    assert_eq!(openais.header("content-type"), Some(crate::audio::Format::DEFAULT.content_type(24_000).as_ref()));
+}
+
+#[tokio::test]
+async fn rates_and_levels_are_what_was_asked_for() {
+    let app = app().await;
+    let say = async |fields: serde_json::Value| {
+        let mut body = json!({"input": THREE, "response_format": "pcm_f32"});
+        body.as_object_mut().expect("fields").extend(fields.as_object().expect("fields").clone());
+        let answer = say(&app, body).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        let samples = answer.body.chunks_exact(4).map(|sample| f32::from_le_bytes(sample.try_into().expect("four")));
+        (samples.collect::<Vec<_>>(), answer)
+    };
+    let (plain, _) = say(json!({})).await;
+    let (halved, answer) = say(json!({"sample_rate": 12_000})).await;
+    assert_eq!(halved.len(), plain.len().div_ceil(2));
+    assert_eq!(answer.header("content-type"), Some("audio/pcm;rate=12000;encoding=float;bits=32"));
+    let (soft, _) = say(json!({"volume": 0.25})).await;
+    assert_eq!(soft, plain.iter().map(|sample| sample * 0.25).collect::<Vec<_>>());
+    let (loud, _) = say(json!({"volume": 4.0})).await;
+    let peak = |samples: &[f32]| samples.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
+    assert_eq!(loud.len(), plain.len());
+    assert!(peak(&loud) < 0.9 && peak(&loud) > peak(&plain), "{}", peak(&loud));
+    for stream in [true, false] {
+        let (levelled, answer) = say(json!({"loudness": "file", "stream": stream})).await;
+        assert!(answer.header("content-length").is_some(), "it is sent when it is complete");
+        let found = crate::audio::loudness::measure(&levelled, 24_000).expect("measured").integrated_lufs;
+        assert!((found + 18.0).abs() < 0.3, "{found}");
+    }
+    let told = super::send(
+        &app,
+        request("POST", "/v1/tts")
+            .body(Body::from(
+                json!({"text": THREE, "format": "opus", "stream_format": "jsonl", "loudness": "file"}).to_string(),
+            ))
+            .expect("a request"),
+    )
+    .await;
+    let lines: Vec<serde_json::Value> = told
+        .body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).expect("JSON"))
+        .collect();
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str().expect("a type")).collect();
+    assert_eq!((kinds[0], kinds[1], kinds[kinds.len() - 1]), ("start", "caption", "done"));
+    assert!(kinds.contains(&"audio"));
 }
 
 #[tokio::test]
@@ -121,7 +197,7 @@ async fn what_fails_before_the_first_sound_has_its_true_status() {
 async fn what_fails_later_breaks_the_stream_off() {
     let app = app().await;
     let text = "One is the first sentence of all. Two is the [raise] sentence here.";
-    let body = json!({"input": text}).to_string();
+    let body = json!({"input": text, "response_format": "wav"}).to_string();
     let request = request("POST", "/v1/audio/speech").body(Body::from(body)).expect("a request");
     let response = app.clone().oneshot(request).await.expect("infallible");
     assert_eq!(response.status(), 200);

@@ -1,6 +1,8 @@
-//! Float32 samples to 16-bit little endian.
+//! Raw samples, little endian: 16-bit integers and float32.
 
 use bytes::BytesMut;
+
+use super::{Codec, EncodeError};
 
 pub const BYTES_PER_SAMPLE: usize = 2;
 
@@ -11,6 +13,51 @@ const FULL_SCALE: f32 = 32_767.0;
 /// below becomes vector code on every CPU. A NaN would come out as silence.
 const ROUNDING_BIAS: f32 = 12_582_912.0;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SampleKind {
+    S16,
+    F32,
+}
+
+impl SampleKind {
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::S16 => BYTES_PER_SAMPLE,
+            Self::F32 => size_of::<f32>(),
+        }
+    }
+
+    pub fn append(self, pcm: &[f32], bytes: &mut BytesMut) {
+        match self {
+            Self::S16 => s16le_into(pcm, bytes),
+            Self::F32 => f32le_into(pcm, bytes),
+        }
+    }
+}
+
+/// Samples and nothing else.
+pub(super) struct Raw(pub SampleKind);
+
+impl Codec for Raw {
+    fn encode(&mut self, pcm: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
+        self.0.append(pcm, bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut BytesMut) -> Result<(), EncodeError> {
+        Ok(())
+    }
+}
+
+/// As they are, beyond full scale too.
+fn f32le_into(pcm: &[f32], bytes: &mut BytesMut) {
+    let start = bytes.len();
+    bytes.resize(start + size_of_val(pcm), 0);
+    for (place, sample) in bytes[start..].chunks_exact_mut(size_of::<f32>()).zip(pcm) {
+        place.copy_from_slice(&sample.to_le_bytes());
+    }
+}
+
 /// Puts the samples behind what `bytes` holds: clipped to −1 … 1, times 32,767, rounded to nearest (ties to even).
 pub fn s16le_into(pcm: &[f32], bytes: &mut BytesMut) {
     let start = bytes.len();
@@ -20,8 +67,9 @@ pub fn s16le_into(pcm: &[f32], bytes: &mut BytesMut) {
     }
 }
 
+/// As `s16le_into` rounds one.
 #[inline(always)]
-fn s16(sample: f32) -> i16 {
+pub(super) fn s16(sample: f32) -> i16 {
     (sample.clamp(-1.0, 1.0) * FULL_SCALE + ROUNDING_BIAS).to_bits() as i16
 }
 

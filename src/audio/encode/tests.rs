@@ -1,0 +1,234 @@
+use bytes::BytesMut;
+use proptest::prelude::*;
+
+use super::*;
+use crate::audio::decode::{self, Limits};
+
+const RATE_HZ: u32 = 24_000;
+
+/// A voice-like tone with noise, different at every sample.
+fn sound(samples: usize) -> Vec<f32> {
+    let mut state = 1u32;
+    let mut sample = |index: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let phase = index as f32 / RATE_HZ as f32 * std::f32::consts::TAU * 140.0;
+        let tone: f32 = (1..12).map(|harmonic| (phase * harmonic as f32).sin() / harmonic as f32).sum();
+        tone * 0.3 + (state as f32 / u32::MAX as f32 - 0.5) * 0.01
+    };
+    (0..samples).map(&mut sample).collect()
+}
+
+fn streamed(spec: &Spec, sound: &[f32], cuts: &[usize]) -> Vec<u8> {
+    let mut encoder = Encoder::streamed(spec, RATE_HZ).expect("an encoder");
+    let (mut bytes, mut rest, mut cuts) = (BytesMut::new(), sound, cuts.iter().cycle());
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(cuts.next().map_or(rest.len(), |cut| (*cut).min(rest.len())));
+        bytes.extend_from_slice(&encoder.encode(now).expect("encoded"));
+        rest = later;
+    }
+    encoder.finish(&mut bytes).expect("finished");
+    bytes.to_vec()
+}
+
+fn file(spec: &Spec, sound: &[f32]) -> Vec<u8> {
+    encode_file([sound], RATE_HZ, spec).expect("a file").to_vec()
+}
+
+fn decoded(bytes: &[u8]) -> (Vec<f32>, u32) {
+    let clip = decode::decode(bytes, &Limits::default()).expect("decoded");
+    (clip.samples, clip.sample_rate_hz)
+}
+
+fn snr_db(sound: &[f32], other: &[f32]) -> f64 {
+    let energy = |samples: &mut dyn Iterator<Item = f32>| samples.map(|sample| f64::from(sample).powi(2)).sum::<f64>();
+    let error = energy(&mut sound.iter().zip(other).map(|(one, two)| one - two));
+    10.0 * (energy(&mut sound.iter().copied()) / error.max(1e-12)).log10()
+}
+
+/// What goes out in whole files and not, or otherwise, in streams.
+fn header_bytes(format: Format) -> usize {
+    match format {
+        Format::Wav => 44,
+        Format::WavF32 => 58,
+        Format::Flac => 42,
+        _ => 0,
+    }
+}
+
+#[test]
+fn a_header_goes_out_once_with_the_first_sound() {
+    for (format, header) in [(Format::Wav, 44), (Format::WavF32, 58), (Format::Pcm, 0)] {
+        let mut encoder = Encoder::streamed(&format.into(), RATE_HZ).expect("an encoder");
+        let bytes = format.sample_bytes().expect("plain samples");
+        assert_eq!(encoder.encode(&[0.0; 3]).expect("encoded").len(), header + 3 * bytes);
+        assert_eq!(encoder.encode(&[0.0; 3]).expect("encoded").len(), 3 * bytes);
+        let mut rest = BytesMut::new();
+        encoder.finish(&mut rest).expect("finished");
+        assert!(rest.is_empty());
+    }
+}
+
+#[test]
+fn plain_samples_are_as_long_as_the_sound() {
+    for format in Format::ALL {
+        if let (Some(bytes), sound) = (format.sample_bytes(), sound(1_000)) {
+            let spec = Spec { sample_rate_hz: (*format != Format::MuLaw).then_some(16_000), ..(*format).into() };
+            let samples = (1_000.0 * f64::from(spec.rate_hz(RATE_HZ)) / f64::from(RATE_HZ)).round() as usize;
+            for file in [file(&spec, &sound), streamed(&spec, &sound, &[7])] {
+                assert_eq!(file.len(), header_bytes(*format) + samples * bytes, "{format:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flac_is_lossless_and_tells_its_length_and_hash() {
+    for samples in [0, 1, 2, 15, 16, 31, 33, 2_303, 2_304, 2_305, 30_000] {
+        let sound = sound(samples);
+        let whole = file(&Format::Flac.into(), &sound);
+        // RFC 9639, 8.2: 36 bits of samples, then 128 of MD5.
+        assert_eq!(usize::from(whole[24]) << 8 | usize::from(whole[25]), samples, "{samples}");
+        assert!(samples == 0 || whole[26..42] != [0; 16], "{samples}");
+        if samples > 0 {
+            let (back, rate_hz) = decoded(&whole);
+            let expected: Vec<f32> = sound.iter().map(|sample| f32::from(pcm::s16(*sample)) / 32_768.0).collect();
+            assert_eq!((back, rate_hz), (expected, RATE_HZ), "{samples}");
+        }
+    }
+}
+
+#[test]
+fn lossy_files_sound_like_what_went_in_and_are_as_long() {
+    let sound = sound(70_001);
+    #[cfg(feature = "mp3")]
+    {
+        let (back, rate_hz) = decoded(&file(&Format::Mp3.into(), &sound));
+        assert_eq!((back.len(), rate_hz), (sound.len(), RATE_HZ));
+        assert!(snr_db(&sound, &back) > 18.0, "{}", snr_db(&sound, &back));
+    }
+    // Its decoder gives 48 kHz.
+    let spec = Spec { bitrate_bps: Some(128_000), ..Format::Opus.into() };
+    let (back, rate_hz) = decoded(&file(&spec, &sound));
+    assert_eq!((back.len(), rate_hz), (2 * sound.len(), 48_000));
+    let halved: Vec<f32> = back.iter().step_by(2).copied().collect();
+    assert!(snr_db(&sound, &halved) > 15.0, "{}", snr_db(&sound, &halved));
+}
+
+#[test]
+fn the_first_bytes_come_early() {
+    for format in Format::ALL {
+        let mut encoder = Encoder::streamed(&(*format).into(), RATE_HZ).expect("an encoder");
+        let bytes = encoder.encode(&sound(RATE_HZ as usize / 4)).expect("encoded");
+        assert!(!bytes.is_empty(), "{format:?}: nothing after a quarter of a second");
+    }
+}
+
+#[test]
+fn bitrates_are_kept() {
+    let sound = sound(5 * RATE_HZ as usize);
+    let lossy: &[Format] = &[
+        #[cfg(feature = "mp3")]
+        Format::Mp3,
+        Format::Opus,
+    ];
+    for format in lossy {
+        for bitrate_bps in [32_000, 64_000, 128_000] {
+            let spec = Spec { bitrate_bps: Some(bitrate_bps), ..(*format).into() };
+            let found = file(&spec, &sound).len() as f64 * 8.0 / 5.0;
+            assert!((0.75..1.25).contains(&(found / f64::from(bitrate_bps))), "{format:?} {bitrate_bps}: {found}");
+        }
+    }
+}
+
+#[test]
+fn every_rate_of_every_format_is_encoded() {
+    let sound = sound(6_000);
+    for format in Format::ALL {
+        for rate_hz in [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000] {
+            let spec = Spec { sample_rate_hz: Some(rate_hz), ..(*format).into() };
+            match Encoder::streamed(&spec, RATE_HZ) {
+                Ok(_) => assert!(!file(&spec, &sound).is_empty()),
+                Err(error) => assert!(matches!(error, EncodeError::Rate { .. }), "{error}"),
+            }
+        }
+    }
+}
+
+async fn next(pieces: &mut Pieces) -> Result<Encoded, EncodeError> {
+    std::future::poll_fn(|context| pieces.poll_next(context)).await
+}
+
+#[tokio::test]
+async fn workers_encode_as_the_caller_would() {
+    let workers = Workers::start(1).expect("threads");
+    let sound = sound(60_000);
+    for format in Format::ALL {
+        let spec = Spec::from(*format);
+        let mut encoder = Encoder::streamed(&spec, RATE_HZ).expect("an encoder");
+        let mut bytes = Vec::new();
+        let chunks = sound.chunks(25_000).map(|chunk| Some(chunk.to_vec().into()));
+        for chunk in chunks.chain([None]) {
+            let mut pieces = workers.encode(encoder, chunk);
+            encoder = loop {
+                match next(&mut pieces).await.expect("encoded") {
+                    Encoded::Bytes(piece) => bytes.extend_from_slice(&piece),
+                    Encoded::Done(encoder) => break *encoder,
+                }
+            };
+        }
+        assert_eq!(bytes, streamed(&spec, &sound, &[]), "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn streams_take_turns() {
+    let workers = Workers::start(1).expect("threads");
+    let encoder = || Encoder::streamed(&Format::Flac.into(), RATE_HZ).expect("an encoder");
+    let long: std::sync::Arc<Vec<f32>> = std::sync::Arc::new(vec![0.1; 100 * RATE_HZ as usize]);
+    let mut slow = workers.encode(encoder(), Some(long));
+    let mut quick = workers.encode(encoder(), Some(std::sync::Arc::new(sound(4_800))));
+    while let Encoded::Bytes(_) = next(&mut quick).await.expect("encoded") {}
+    let mut rest = 0;
+    while let Encoded::Bytes(_) = next(&mut slow).await.expect("encoded") {
+        rest += 1;
+    }
+    assert!(rest > 100, "{rest}");
+    let abandoned = workers.encode(encoder(), Some(std::sync::Arc::new(sound(4_800))));
+    drop(workers);
+    let mut abandoned = abandoned;
+    // Either done before, or told: never left waiting.
+    while let Ok(Encoded::Bytes(_)) = next(&mut abandoned).await {}
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn any_cut_gives_the_same_bytes(cuts in proptest::collection::vec(1usize..9_000, 1..8), samples in 1usize..30_000) {
+        let sound = sound(samples);
+        for format in Format::ALL {
+            for sample_rate_hz in [None, Some(48_000)] {
+                if *format == Format::MuLaw && sample_rate_hz.is_some() {
+                    continue;
+                }
+                let spec = Spec { sample_rate_hz, ..(*format).into() };
+                let whole = streamed(&spec, &sound, &[]);
+                prop_assert_eq!(&streamed(&spec, &sound, &cuts), &whole, "{:?}", spec);
+                let file = file(&spec, &sound);
+                let header = header_bytes(*format);
+                // A file of MP3 has one frame more, the first; its others are those of a stream.
+                prop_assert!(file.ends_with(&whole[header..]), "{:?}", spec);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_usual_sound_is_encoded_too(sound in proptest::collection::vec(
+        prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX], 0..6_000))
+    {
+        for format in Format::ALL {
+            let file = file(&(*format).into(), &sound);
+            prop_assert!(!file.is_empty() || sound.is_empty(), "{:?}", format);
+        }
+    }
+}
