@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import shutil
@@ -23,6 +24,7 @@ from websockets.sync.client import connect
 Sound = npt.NDArray[np.float32]
 
 TEXT = "The early train was late again, so we walked along the river. We talked about the summer, and about you."
+THREE = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence."
 RATE_HZ = 24_000
 RAW = {"pcm": ("s16le", RATE_HZ), "pcm_f32": ("f32le", RATE_HZ), "mulaw": ("mulaw", 8_000)}
 SUFFIXES = {"mp3": ".mp3", "opus": ".opus", "flac": ".flac", "wav": ".wav", "wav_f32": ".wav"}
@@ -211,6 +213,32 @@ class TestLoudness:
     def test_settings(self, start: Any) -> None:
         server = start(config="[loudness]\ntarget_lufs = -24.0\n")
         assert measured(samples(server))[0] == pytest.approx(-24.0, abs=1.5)
+
+
+class TestJoins:
+    def test_no_seam_clicks(self, hibari: Server) -> None:
+        """Within 2 ms of every seam no step is larger than the largest of the speech around it."""
+        text = TEXT * 3
+        body = json.dumps({"text": text}).encode()
+        captions = json.loads(hibari.request("POST", "/v1/captions", body).body)["captions"]
+        assert len(captions) > 2
+        steps = np.abs(np.diff(samples(hibari, text, loudness="off")))
+        near = int(0.002 * RATE_HZ)
+        for one, following in itertools.pairwise(captions):
+            assert 100 < following["start_ms"] - one["end_ms"] < 810
+            for ms in (one["end_ms"], following["start_ms"]):
+                seam = int(ms / 1e3 * RATE_HZ)
+                before, after = steps[max(0, seam - RATE_HZ) : seam - near], steps[seam + near : seam + RATE_HZ]
+                assert steps[seam - near : seam + near].max() <= max(before.max(), after.max())
+
+    def test_pauses_are_settings(self, start: Any) -> None:
+        def seconds(settings: str) -> float:
+            server = start(engine="fake", config=f"[loudness]\nmode = 'off'\n[join]\n{settings}")
+            return len(samples(server, THREE)) / RATE_HZ
+
+        usual = seconds("")
+        assert seconds("sentence_min_ms = 620.0") == pytest.approx(usual + 1.0, abs=0.001)
+        assert seconds("enabled = false") == pytest.approx(usual - 0.24, abs=0.01)
 
 
 class TestPython:

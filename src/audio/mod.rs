@@ -3,6 +3,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod join;
 pub mod limiter;
 pub mod loudness;
 pub mod resample;

@@ -29,6 +29,7 @@ pub struct Config {
     pub text: Text,
     pub queue: Queue,
     pub speech: Speech,
+    pub join: Join,
     pub loudness: Levels,
     pub voices: Voices,
     pub websocket: Websocket,
@@ -90,6 +91,24 @@ pub struct Speech {
     pub cache_mib: usize,
     /// A step that takes longer counts as a hang: the program exits with 70.
     pub max_step_s: f64,
+}
+
+/// How segments are put together. Bounds on the true silence between two of them, by how the first one ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Join {
+    /// False: they follow each other as the engine makes them.
+    pub enabled: bool,
+    /// After a full stop and the like.
+    pub sentence_min_ms: f64,
+    pub sentence_max_ms: f64,
+    /// After a comma and the like.
+    pub clause_min_ms: f64,
+    pub clause_max_ms: f64,
+    /// Within a clause that was too long.
+    pub none_max_ms: f64,
+    /// Of speech that meets speech.
+    pub crossfade_ms: f64,
 }
 
 /// `[loudness]`.
@@ -172,6 +191,7 @@ impl Default for Config {
             text: Text::default(),
             queue: Queue::default(),
             speech: Speech::default(),
+            join: Join::default(),
             loudness: Levels::default(),
             voices: Voices::default(),
             websocket: Websocket::default(),
@@ -209,6 +229,20 @@ impl Default for Queue {
 impl Default for Speech {
     fn default() -> Self {
         Self { window_segments: 3, max_unread_s: 30.0, max_stall_s: 30.0, cache_mib: 256, max_step_s: 120.0 }
+    }
+}
+
+impl Default for Join {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            sentence_min_ms: 120.0,
+            sentence_max_ms: 800.0,
+            clause_min_ms: 40.0,
+            clause_max_ms: 400.0,
+            none_max_ms: 150.0,
+            crossfade_ms: 150.0,
+        }
     }
 }
 

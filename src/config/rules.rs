@@ -100,6 +100,32 @@ const RULES: &[Rule] = &[
         fault: |config| unless(config.speech.cache_mib <= MAX_CACHE_MIB, &config.speech.cache_mib),
     },
     Rule { key: "speech.max_step_s", must_be: SPAN, fault: |config| span(config.speech.max_step_s) },
+    Rule { key: "join.enabled", must_be: "true or false", fault: |_| None },
+    Rule {
+        key: "join.sentence_min_ms",
+        must_be: "a number of milliseconds from 0 to join.sentence_max_ms",
+        fault: |config| {
+            unless(
+                (0.0..=config.join.sentence_max_ms).contains(&config.join.sentence_min_ms),
+                &config.join.sentence_min_ms,
+            )
+        },
+    },
+    Rule { key: "join.sentence_max_ms", must_be: PAUSE, fault: |config| pause(config.join.sentence_max_ms) },
+    Rule {
+        key: "join.clause_min_ms",
+        must_be: "a number of milliseconds from 0 to join.clause_max_ms",
+        fault: |config| {
+            unless((0.0..=config.join.clause_max_ms).contains(&config.join.clause_min_ms), &config.join.clause_min_ms)
+        },
+    },
+    Rule { key: "join.clause_max_ms", must_be: PAUSE, fault: |config| pause(config.join.clause_max_ms) },
+    Rule { key: "join.none_max_ms", must_be: PAUSE, fault: |config| pause(config.join.none_max_ms) },
+    Rule {
+        key: "join.crossfade_ms",
+        must_be: "a number of milliseconds from 0 to 500",
+        fault: |config| unless((0.0..=500.0).contains(&config.join.crossfade_ms), &config.join.crossfade_ms),
+    },
     Rule { key: "loudness.mode", must_be: "\"voice\", \"file\" or \"off\"", fault: |_| None },
     Rule {
         key: "loudness.target_lufs",
@@ -153,6 +179,8 @@ const RULES: &[Rule] = &[
     },
 ];
 
+const MAX_PAUSE_MS: f64 = 5_000.0;
+const PAUSE: &str = "a number of milliseconds from 0 to 5000";
 const SPAN: &str = "a number of seconds above 0, 31536000 at most";
 
 /// Checks one value by itself, so that a bad one is found even where another source overrides it.
@@ -221,6 +249,10 @@ fn is_span(seconds: f64) -> bool {
 
 fn span(seconds: f64) -> Option<String> {
     unless(is_span(seconds), &seconds)
+}
+
+fn pause(ms: f64) -> Option<String> {
+    unless((0.0..=MAX_PAUSE_MS).contains(&ms), &ms)
 }
 
 fn is_engine_name(name: &str) -> bool {

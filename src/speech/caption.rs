@@ -1,12 +1,13 @@
 //! Captions: when each segment sounds, what of the original text it is, and its words where the engine tells them.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Pcm;
 use crate::{
+    audio::join::Span,
     engine::{Params, Transcript},
     text::Place,
 };
@@ -55,24 +56,26 @@ pub struct CaptionWord {
 }
 
 impl Caption {
-    /// `samples`: where it lies in the speech.
+    /// `lies`: where in the speech.
     pub(super) fn new(
         segment: usize,
         text: &str,
         place: &Place,
         transcript: Transcript,
         params: Params,
-        samples: Range<u64>,
+        lies: Span,
         sample_rate_hz: u32,
     ) -> Self {
-        let ms = |samples: u64| milliseconds(samples as f64 * 1e3 / f64::from(sample_rate_hz));
-        let (start_ms, end_ms) = (ms(samples.start), ms(samples.end));
+        let ms = |samples: f64| milliseconds(samples * 1e3 / f64::from(sample_rate_hz));
+        let (start_ms, end_ms) = (ms(lies.start as f64), ms(lies.end as f64));
+        let origin_ms = ms(lies.origin as f64);
         let span = place.span();
         let words = transcript.words.into_iter().map(|word| {
             let span = place.original(word.span);
             CaptionWord {
-                start_ms: milliseconds(start_ms + word.start_ms).min(end_ms),
-                end_ms: milliseconds(start_ms + word.end_ms).min(end_ms),
+                // An engine may count silence to a word that was trimmed.
+                start_ms: milliseconds(origin_ms + word.start_ms).max(start_ms).min(end_ms),
+                end_ms: milliseconds(origin_ms + word.end_ms).max(start_ms).min(end_ms),
                 start_char: span.start,
                 end_char: span.end,
                 text: word.text,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Level, Loudness, Speaking, Speech, SpeechRequest,
-    job::Job,
+    job::{Job, Line},
     request::{Resolved, lines, resolve, script},
     route::{self, Stop},
     service::{ask, shares},
@@ -68,7 +68,7 @@ impl Dictation {
             return Err(error);
         }
         let pieces = self.text.push(text);
-        self.say(pieces).await
+        self.say(pieces, false).await
     }
 
     /// All that was written is to be said now, however it ends.
@@ -77,7 +77,7 @@ impl Dictation {
     /// As `write`.
     pub async fn flush(&mut self) -> Result<Option<Speaking>, Error> {
         let pieces = self.text.flush();
-        self.say(pieces).await
+        self.say(pieces, true).await
     }
 
     /// Whole clauses are to be said now, as the listener has nothing left to hear, or the text has stalled.
@@ -86,7 +86,7 @@ impl Dictation {
     /// As `write`.
     pub async fn hurry(&mut self, stalled: bool) -> Result<Option<Speaking>, Error> {
         let pieces = self.text.hurry(stalled);
-        self.say(pieces).await
+        self.say(pieces, true).await
     }
 
     /// Whether `hurry` would find a whole clause.
@@ -113,7 +113,8 @@ impl Dictation {
         self.given
     }
 
-    async fn say(&mut self, pieces: Vec<Piece>) -> Result<Option<Speaking>, Error> {
+    /// `flushed`: nothing may follow for long.
+    async fn say(&mut self, pieces: Vec<Piece>, flushed: bool) -> Result<Option<Speaking>, Error> {
         if pieces.is_empty() {
             return Ok(None);
         }
@@ -124,7 +125,7 @@ impl Dictation {
         let beginning = pieces[0].text.clone();
         let pieces = pieces.into_iter().zip(languages);
         if let Some((job, resolved)) = &self.begun {
-            job.extend(lines(resolved, pieces, from))?;
+            job.extend(marked(lines(resolved, pieces, from), flushed))?;
             for (stop, segments) in shares {
                 let segments = segments.into_iter().map(|index| from + index).collect();
                 self.ask_more(job, &self.route[stop], segments).await?;
@@ -137,8 +138,9 @@ impl Dictation {
         // The seed that a request without one gets is derived from the beginning of the text.
         let request = SpeechRequest { text: beginning, ..self.request.clone() };
         let resolved = resolve(&self.speech.config, &request, &self.voice, &self.route)?;
-        let script = script(&request, &resolved, &self.voice, &self.route[shares[0].0]);
-        let (job, mut speaking) = self.speech.start_job(script, lines(&resolved, pieces, from), true)?;
+        let script = script(&self.speech.config, &request, &resolved, &self.voice, &self.route[shares[0].0]);
+        let (job, mut speaking) =
+            self.speech.start_job(script, marked(lines(&resolved, pieces, from), flushed), true)?;
         let mut shares = shares.into_iter();
         if let Some((stop, segments)) = shares.next() {
             ask(&job, &self.route[stop].link, segments, prepared, true)?;
@@ -164,6 +166,13 @@ impl Dictation {
             job.fail(error.clone());
         }
     }
+}
+
+fn marked(mut lines: Vec<Line>, flushed: bool) -> Vec<Line> {
+    if let Some(last) = lines.last_mut() {
+        last.flushed = flushed;
+    }
+    lines
 }
 
 impl Drop for Dictation {

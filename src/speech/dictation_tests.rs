@@ -58,6 +58,23 @@ async fn two_seed(speech: &Arc<Speech>, text: &str) -> u64 {
 }
 
 #[tokio::test]
+async fn what_is_flushed_is_heard_to_its_end() {
+    let speech = simple(|_| {}).await;
+    let said = say(&speech, request("One is the first")).await.unwrap();
+    let mut dictation = speech.dictate(request("")).unwrap();
+    assert!(dictation.write("One is the first").await.unwrap().is_none());
+    let mut speaking = dictation.flush().await.unwrap().unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < said.len() {
+        heard.extend_from_slice(&speaking.next_sound().await.unwrap().unwrap());
+    }
+    assert_eq!(heard, said);
+    dictation.write(" and this the last.").await.unwrap();
+    dictation.end().await.unwrap();
+    assert!(!all(speaking).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn sound_comes_while_the_text_is_written() {
     let speech = simple(|_| {}).await;
     let mut dictation = speech.dictate(request("")).unwrap();

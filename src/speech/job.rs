@@ -21,6 +21,7 @@ use super::{
     verify::Heard,
 };
 use crate::{
+    audio::join::{Joiner, Joining, Seam, Span},
     engine::{Chosen, Params, Segment, Transcript},
     error::Error,
     scheduler::{Class, RequestId, Work},
@@ -37,6 +38,8 @@ pub(super) struct Script {
     pub seed: u64,
     /// The request did not name its engine.
     pub may_fall_back: bool,
+    /// None: segments follow each other as they were made.
+    pub joining: Option<Joining>,
     pub order: Order,
 }
 
@@ -48,6 +51,8 @@ pub(super) struct Line {
     pub chars: usize,
     /// Letters and digits of its text.
     pub speakable: usize,
+    /// All of it is to be heard, whatever follows and when.
+    pub flushed: bool,
 }
 
 impl Line {
@@ -93,6 +98,9 @@ struct State {
     samples: u64,
     /// Of the segments that are complete and in order.
     complete_samples: u64,
+    joiner: Option<Joiner>,
+    /// What has left the joiner and is no chunk yet.
+    joined: Vec<f32>,
     /// For every segment that is complete and in order, the number of chunks up to its end.
     segment_ends: Vec<usize>,
     /// Segments that are ahead of their turn.
@@ -147,6 +155,7 @@ impl Job {
     /// `open`: more lines may follow, until `close`.
     pub fn new(script: Script, lines: Vec<Line>, open: bool, ahead: Ahead, shelf: Arc<Shelf>) -> Arc<Self> {
         let segments = lines.len();
+        let joiner = script.joining.map(|joining| Joiner::new(script.sample_rate_hz, joining));
         Arc::new(Self {
             script,
             lines: RwLock::new(lines.into_iter().map(Arc::new).collect()),
@@ -156,6 +165,8 @@ impl Job {
                 let_go: 0,
                 samples: 0,
                 complete_samples: 0,
+                joiner,
+                joined: Vec::new(),
                 segment_ends: Vec::with_capacity(segments),
                 early: BTreeMap::new(),
                 early_complete: BTreeSet::new(),
@@ -217,6 +228,7 @@ impl Job {
             if last {
                 state.complete(&self.script, &self.lines.read());
             }
+            state.cut();
         } else {
             if !pcm.is_empty() {
                 state.early.entry(index).or_default().push(Arc::new(pcm));
@@ -278,8 +290,7 @@ impl Job {
     /// Drops what there is of a segment, so that another engine can say it; false if some of it has left already.
     pub fn take_back(&self, index: usize) -> bool {
         let mut state = self.state.lock();
-        let begun = state.segment_ends.last().copied().unwrap_or(0);
-        if index == state.segment_ends.len() && state.let_go + state.chunks.len() > begun {
+        if index == state.segment_ends.len() && !state.take_back() {
             return false;
         }
         state.heard[index] = Heard::default();
@@ -416,10 +427,51 @@ impl Job {
 }
 
 impl State {
+    /// Of the segment whose turn it is; how much of it leaves now is the joiner's to say.
     fn append(&mut self, pcm: Vec<f32>) {
+        match &mut self.joiner {
+            Some(joiner) => joiner.push(&pcm, &mut self.joined),
+            None => self.add(pcm),
+        }
+    }
+
+    /// Makes a chunk of what has left the joiner.
+    fn cut(&mut self) {
+        let joined = std::mem::take(&mut self.joined);
+        self.add(joined);
+    }
+
+    fn add(&mut self, pcm: Vec<f32>) {
         if !pcm.is_empty() {
             self.samples += pcm.len() as u64;
             self.chunks.push_back(Arc::new(pcm));
+        }
+    }
+
+    /// Nothing of the segment whose turn it is has left, and now there is nothing of it.
+    fn take_back(&mut self) -> bool {
+        let begun = self.segment_ends.last().copied().unwrap_or(0);
+        self.let_go + self.chunks.len() <= begun && self.joiner.as_mut().is_none_or(Joiner::take_back)
+    }
+
+    /// Where the segment lies whose sound is all there.
+    fn end_segment(&mut self, line: &Line) -> Span {
+        let Some(joiner) = &mut self.joiner else {
+            let start = self.complete_samples;
+            return Span { start, end: self.samples, origin: start as i64 };
+        };
+        let seam = match Seam::after(&line.segment.text) {
+            // Of what is held back to be crossfaded nothing would be heard until there is more text.
+            Seam::None if line.flushed => Seam::Clause,
+            seam => seam,
+        };
+        joiner.end_segment(seam, &mut self.joined)
+    }
+
+    /// No further segment follows: what the joiner has held back goes out.
+    fn finish(&mut self) {
+        if let Some(joiner) = &mut self.joiner {
+            joiner.finish(&mut self.joined);
         }
     }
 
@@ -427,18 +479,21 @@ impl State {
     fn complete(&mut self, script: &Script, lines: &[Arc<Line>]) {
         loop {
             let index = self.segment_ends.len();
-            self.segment_ends.push(self.let_go + self.chunks.len());
             let line = &lines[index];
+            let span = self.end_segment(line);
+            if index + 1 == lines.len() && !self.open {
+                self.finish();
+            }
+            self.cut();
+            self.segment_ends.push(self.let_go + self.chunks.len());
             let transcript = self.transcripts.remove(&index).unwrap_or_default();
             let params = self.params.get(&index).cloned().unwrap_or_default();
-            let samples = self.complete_samples..self.samples;
             let (text, rate) = (&line.segment.text, script.sample_rate_hz);
-            self.captions.push(Arc::new(Caption::new(index, text, &line.place, transcript, params, samples, rate)));
+            self.captions.push(Arc::new(Caption::new(index, text, &line.place, transcript, params, span, rate)));
             self.complete_samples = self.samples;
             let next = self.segment_ends.len();
             for chunk in self.early.remove(&next).unwrap_or_default() {
-                self.samples += chunk.len() as u64;
-                self.chunks.push_back(chunk);
+                self.append(Arc::unwrap_or_clone(chunk));
             }
             if !self.early_complete.remove(&next) {
                 return;

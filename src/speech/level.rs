@@ -180,12 +180,14 @@ impl Speech {
             voice: voice.id.clone(),
             seed: 0,
             may_fall_back: false,
+            joining: None,
             order: Order { class: Class::Interactive, owner: OWNER, streamed: false, continues: false },
         };
         let line = |piece: text::Piece| Line {
             place: piece.place,
             chars: piece.chars,
             speakable: piece.speakable,
+            flushed: false,
             segment: Arc::new(Segment {
                 text: piece.text,
                 language: Some((*language).to_owned()),

@@ -11,7 +11,8 @@ use super::{
     seed,
 };
 use crate::{
-    config::Config,
+    audio::join::{Joining, Pause},
+    config::{self, Config},
     engine::{Params, Segment},
     error::Error,
     text::Piece,
@@ -96,7 +97,13 @@ fn identity(config: &Config, request: &SpeechRequest, voice: &Voice, route: &[St
     hasher.finalize()
 }
 
-pub(super) fn script(request: &SpeechRequest, resolved: &Resolved, voice: &Voice, first: &Stop) -> Script {
+pub(super) fn script(
+    config: &Config,
+    request: &SpeechRequest,
+    resolved: &Resolved,
+    voice: &Voice,
+    first: &Stop,
+) -> Script {
     Script {
         key: resolved.key,
         sample_rate_hz: first.info.sample_rate_hz,
@@ -105,7 +112,19 @@ pub(super) fn script(request: &SpeechRequest, resolved: &Resolved, voice: &Voice
         seed: resolved.seed,
         // The voice would be looked for in the library.
         may_fall_back: request.engine.is_none() && request.own_voice.is_none(),
+        // There is nothing to join: just as the engine makes it.
+        joining: (config.join.enabled && !request.whole).then(|| joining(&config.join)),
         order: Order { class: request.class, owner: request.owner, streamed: request.streamed, continues: false },
+    }
+}
+
+fn joining(config: &config::Join) -> Joining {
+    let pause = |min_ms, max_ms| Pause { min_ms, max_ms };
+    Joining {
+        sentence: pause(config.sentence_min_ms, config.sentence_max_ms),
+        clause: pause(config.clause_min_ms, config.clause_max_ms),
+        none: pause(0.0, config.none_max_ms),
+        crossfade_ms: config.crossfade_ms,
     }
 }
 
@@ -119,6 +138,7 @@ pub(super) fn lines(
         place: piece.place,
         chars: piece.chars,
         speakable: piece.speakable,
+        flushed: false,
         segment: Arc::new(Segment {
             text: piece.text,
             language,

@@ -120,7 +120,7 @@ impl Speech {
         }
         // Before its own segments, which nobody can hear before it is known.
         self.gain(&request.level, first, &voice).await;
-        let script = script(&request, &resolved, &voice, &route[shares[0].0]);
+        let script = script(&self.config, &request, &resolved, &voice, &route[shares[0].0]);
         let lines = lines(&resolved, pieces.into_iter().zip(languages), 0);
         let mut speaking = self.begin(script, lines, &route, shares, prepared)?;
         self.set_level(&mut speaking, &request.level, &voice).await;

@@ -45,6 +45,11 @@ impl Job {
             state.open = false;
             let complete = state.end.is_none() && state.segment_ends.len() == self.segments();
             if complete {
+                state.finish();
+                state.cut();
+                let chunks = state.let_go + state.chunks.len();
+                // What was held back belongs to the last segment.
+                state.segment_ends.last_mut().into_iter().for_each(|end| *end = chunks);
                 state.end = Some(Ok(()));
             }
             complete
