@@ -44,6 +44,10 @@ impl Limits {
 pub struct Clip {
     pub samples: Vec<f32>,
     pub sample_rate_hz: u32,
+    /// In the file; they are averaged here.
+    pub channels: u16,
+    /// The file's kind, for people.
+    pub container: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -213,7 +213,7 @@ impl Blocks {
 
 /// The largest magnitude, infinity or NaN if there is one. By their bits, whose order is that of the magnitudes: unlike a
 /// maximum of floats it becomes vector code.
-pub(super) fn peak(sound: &[f32]) -> f32 {
+pub fn peak(sound: &[f32]) -> f32 {
     f32::from_bits(sound.iter().fold(0i32, |peak, sample| peak.max(sample.abs().to_bits() as i32)) as u32)
 }
 

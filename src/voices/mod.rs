@@ -3,6 +3,7 @@
 //! Read once, on the caller's thread, before the server listens; afterwards names are looked up in memory only, so a
 //! name from a request never reaches the file system.
 
+pub mod clip;
 mod folder;
 mod manifest;
 

@@ -92,6 +92,7 @@ struct Decoding<'a> {
     interleaved: Vec<f32>,
     samples: Vec<f32>,
     sample_rate_hz: Option<u32>,
+    channels: usize,
     packets: usize,
     bad: usize,
     /// Why the last bad packet was bad.
@@ -126,6 +127,7 @@ impl<'a> Decoding<'a> {
             interleaved: Vec::new(),
             samples: Vec::new(),
             sample_rate_hz: None,
+            channels: 1,
             packets: 0,
             bad: 0,
             reason: String::new(),
@@ -157,7 +159,8 @@ impl<'a> Decoding<'a> {
         if !peak(&self.samples).is_finite() {
             return Err(super::not_finite(self.container, &self.samples));
         }
-        Ok(Clip { samples: self.samples, sample_rate_hz })
+        let channels = u16::try_from(self.channels).unwrap_or(u16::MAX);
+        Ok(Clip { samples: self.samples, sample_rate_hz, channels, container: self.container })
     }
 
     fn packet(&mut self, packet: &Packet) -> Result<(), DecodeError> {
@@ -165,11 +168,13 @@ impl<'a> Decoding<'a> {
         let decoded = match &mut self.decoder {
             Decoder::Opus(opus) => {
                 let trim_end = usize::try_from(packet.trim_end.get()).unwrap_or(usize::MAX);
+                self.channels = opus.channels();
                 opus.decode(&packet.data, trim_end, &mut self.samples).map(|()| opus::SAMPLE_RATE_HZ)
             }
             Decoder::Symphonia(decoder) => match decoder.decode(packet) {
                 Ok(sound) => {
                     let channels = sound.num_planes().max(1);
+                    self.channels = channels;
                     if channels == 1 {
                         let start = self.samples.len();
                         self.samples.resize(start + sound.samples_interleaved(), 0.0);

@@ -74,6 +74,10 @@ impl Opus {
         })
     }
 
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// Puts a packet's sound behind what `samples` holds, without the encoder's start and the last `trim_end` frames.
     pub fn decode(&mut self, packet: &[u8], trim_end: usize, samples: &mut Vec<f32>) -> Result<(), String> {
         if packet.is_empty() {

@@ -55,7 +55,7 @@ fn lossless_kinds_are_equal_to_the_last_sample() {
     let original = decoded(sound("s16.wav"));
     assert_eq!(original.samples.len(), 2_400);
     for name in ["stereo.wav", "s16.aiff"] {
-        assert!(decoded(sound(name)) == original, "{name}");
+        assert!(decoded(sound(name)).samples == original.samples, "{name}");
     }
     for name in ["s24.wav", "s32.wav", "f32.wav", "f64.wav", "s24.aiff", "f32.aiff"] {
         let clip = decoded(sound(name));
@@ -64,7 +64,7 @@ fn lossless_kinds_are_equal_to_the_last_sample() {
         assert!(furthest < 2.0 / 32_768.0, "{name}: {furthest}");
     }
     for name in ["flac.oga", "alac.m4a"] {
-        assert!(decoded(sound(name)) == decoded(sound("s16.flac")), "{name}");
+        assert!(decoded(sound(name)).samples == decoded(sound("s16.flac")).samples, "{name}");
     }
 }
 

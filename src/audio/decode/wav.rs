@@ -94,7 +94,8 @@ fn sound(chunk: &[u8], layout: &Layout, limits: &Limits) -> Result<Option<Clip>,
         }
         _ => return Ok(None),
     }?;
-    Ok(Some(Clip { samples, sample_rate_hz: layout.sample_rate_hz }))
+    let Layout { sample_rate_hz, channels, .. } = *layout;
+    Ok(Some(Clip { samples, sample_rate_hz, channels, container: "WAV" }))
 }
 
 fn mono<const BYTES: usize>(
