@@ -249,7 +249,7 @@ def chain(bench: Bench) -> dict[str, float]:
         clip, clip_text, said, theirs, bench.upstream_vocos, nfe_step=7, device="cpu", show_info=lambda *_: None
     )
     engine = engine_for(bench, "fp32")
-    found = speak(engine, said, engine.prepare(Voice("v", "1", (), {}, str(reference), spoken)), 5)
+    found = speak(engine, said, engine.prepare(Voice("v", "1", (), {}, reference.read_bytes(), spoken)), 5)
     engine.close()
     error = float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
     return {"correlation": float(np.corrcoef(found, wanted)[0, 1]), "relative error": error}

@@ -132,7 +132,7 @@ class Small:
         return load_files(self.files, Options(**({"device": "cpu", "dtype": "fp32", "nfe_steps": 7} | options)), 1)
 
     def voice(self, **hints: Any) -> Voice:
-        return Voice("hum", "1", (), hints, str(self.reference), REFERENCE_TEXT)
+        return Voice("hum", "1", (), hints, self.reference.read_bytes(), REFERENCE_TEXT)
 
 
 def write(folder: Path, **changed: Any) -> Small:

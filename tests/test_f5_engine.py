@@ -536,7 +536,7 @@ class TestFailures:
 
     def test_voices_are_checked(self, small: Small, engine: F5) -> None:
         for changed, said in (
-            ({"reference_path": None}, "needs a reference"),
+            ({"reference_audio": None}, "needs a reference"),
             ({"reference_text": " "}, "needs a reference"),
             ({"hints": {"pitch": 1}}, "no hint 'pitch'"),
             ({"hints": {"prepared": 1}}, "prepared"),

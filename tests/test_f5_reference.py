@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def engine(options: dict[str, str]) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def voice(options: dict[str, str]) -> Voice:
     clip = Path(options["checkpoint"]).parent / "reference.wav"
-    return Voice("mine", "1", ("en",), {}, str(clip), small_f5.REFERENCE_TEXT)
+    return Voice("mine", "1", ("en",), {}, clip.read_bytes(), small_f5.REFERENCE_TEXT)
 
 
 def segment(text: str = TEXT, seed: int = 5, speed: float = 1.0, **params: object) -> Segment:
@@ -51,7 +52,11 @@ def upstream(engine: Any, voice: Voice, text: str, seed: int, **arguments: Any) 
     import torch
 
     functions = engine._upstream
-    clip, reference_text = functions.preprocess_ref_audio_text(voice.reference_path, voice.reference_text)
+    assert voice.reference_audio is not None
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(voice.reference_audio)
+        file.flush()
+        clip, reference_text = functions.preprocess_ref_audio_text(file.name, voice.reference_text)
     torch.manual_seed(seed)
     spoken, rate_hz, _ = functions.infer_process(
         clip, reference_text, text, engine._model, engine._vocoder, nfe_step=4, device="cpu", **arguments

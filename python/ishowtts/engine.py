@@ -78,9 +78,10 @@ class Voice:
     languages: tuple[str, ...]
     hints: Mapping[str, Any]
     """The voice's own table for this engine (``[engine.<name>]`` in voice.toml); empty if it has none."""
-    reference_path: str | None
-    """The clip to clone, if the voice has one."""
+    reference_audio: bytes | None
+    """The clip to clone, if the voice has one: a WAV file. It is in memory, whatever becomes of the file on disk."""
     reference_text: str | None
+    """What is said in it."""
 
 
 @runtime_checkable

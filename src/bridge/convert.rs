@@ -4,7 +4,7 @@ use numpy::{PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::{
     IntoPyObjectExt,
     prelude::*,
-    types::{PyDict, PyList, PyTuple},
+    types::{PyBytes, PyDict, PyList, PyTuple},
 };
 use serde_json::Value;
 
@@ -44,12 +44,12 @@ impl Protocol {
             Some(hints) => json_to_python(py, hints)?,
             None => PyDict::new(py).into_any(),
         };
-        let (path, text) = match &voice.reference {
-            Some(reference) => (Some(reference.path.to_string_lossy()), Some(reference.text.as_str())),
+        let (clip, text) = match &voice.reference {
+            Some(reference) => (Some(PyBytes::new(py, &reference.clip)), Some(reference.text.as_str())),
             None => (None, None),
         };
         let languages = PyTuple::new(py, &voice.languages)?;
-        self.voice.bind(py).call1((voice.id.as_str(), voice.version.as_str(), languages, hints, path, text))
+        self.voice.bind(py).call1((voice.id.as_str(), voice.version.as_str(), languages, hints, clip, text))
     }
 }
 

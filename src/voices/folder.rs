@@ -7,11 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use include_dir::Dir;
 
 use super::{
     Problem, Voice,
-    manifest::{self, Clip, is_id},
+    manifest::{self, is_id},
 };
 
 const MANIFEST: &str = "voice.toml";
@@ -19,12 +20,13 @@ const CLIP: &str = "reference.wav";
 const MAX_MANIFEST_BYTES: u64 = 64 << 10;
 const MAX_CLIP_BYTES: u64 = 32 << 20;
 
-pub(super) fn shipped(folder: &Dir<'_>) -> Result<Voice, Problem> {
+pub(super) fn shipped(folder: &'static Dir<'static>) -> Result<Voice, Problem> {
     let path = folder.path().join(MANIFEST);
     let problem = |message: String| Problem { path: Some(Path::new("shipped").join(&path)), message };
     let manifest = folder.get_file(&path).ok_or_else(|| problem("is missing".to_owned()))?;
     let name = folder.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
-    manifest::parse(name, manifest.contents(), None).map_err(problem)
+    let clip = folder.get_file(folder.path().join(CLIP)).map(|file| Bytes::from_static(file.contents()));
+    manifest::parse(name, manifest.contents(), clip).map_err(problem)
 }
 
 /// All that look like voices in `root`: hidden folders and plain files are not.
@@ -77,8 +79,7 @@ fn user(real_root: &Path, folder: &Path) -> Result<Voice, Problem> {
     if bytes.as_ref().is_some_and(|bytes| !is_wav(bytes)) {
         return Err(in_clip("is not a WAV file; convert it, for instance with ffmpeg".to_owned()));
     }
-    let clip = bytes.map(|bytes| Clip { path: clip_path.clone(), bytes });
-    manifest::parse(name, &manifest, clip).map_err(in_manifest)
+    manifest::parse(name, &manifest, bytes.map(Bytes::from)).map_err(in_manifest)
 }
 
 /// Outside of the library: wherever the caller says, links and all.
@@ -89,7 +90,7 @@ pub(super) fn clip(path: &Path, text: &str) -> Result<Voice, String> {
     if !is_wav(&bytes) {
         return Err("is not a WAV file; convert it, for instance with ffmpeg".to_owned());
     }
-    Ok(manifest::of_clip(Clip { path, bytes }, text))
+    Ok(manifest::of_clip(bytes.into(), text))
 }
 
 /// None if there is no such file.

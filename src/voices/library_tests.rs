@@ -77,7 +77,7 @@ fn the_users_own_voices_win() {
     let (library, problems) = load(root.path());
     assert_eq!(problems, []);
     let heart = library.get("HEART").expect("there");
-    assert_eq!(heart.reference, Some(Reference { path: clip.clone(), text: "Hi.".into() }));
+    assert_eq!(heart.reference, Some(Reference { clip: WAV.into(), text: "Hi.".into() }));
     assert_eq!(library.get("alloy").expect("the voice, not the alias").id, "alloy");
     assert!(library.aliases().all(|(alias, _)| alias != "alloy"));
     fs::write(&clip, [WAV, b"more"].concat()).expect("written");
@@ -201,6 +201,6 @@ fn a_clip_of_the_callers_own_is_checked() {
     fs::write(&path, b"RIFF\0\0\0\0WAVE").unwrap();
     let voice = Voice::of_clip(&path, "Words.").unwrap();
     let reference = voice.reference.clone().unwrap();
-    assert_eq!((reference.path, reference.text.as_str()), (path.canonicalize().unwrap(), "Words."));
+    assert_eq!((&reference.clip[..], reference.text.as_str()), (&b"RIFF\0\0\0\0WAVE"[..], "Words."));
     assert_ne!(voice.version, Voice::of_clip(&path, "Other words.").unwrap().version);
 }

@@ -1,7 +1,8 @@
 //! `voice.toml`: what a voice is called, who may use it, and what each engine makes of it.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 
 use super::{MAX_NAME_CHARS, Reference, Voice};
@@ -38,12 +39,6 @@ fn own_pace() -> f64 {
     1.0
 }
 
-/// The clip beside a manifest.
-pub(super) struct Clip {
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
-}
-
 /// Lower-case ASCII, so that ids are the same on every file system and never a path.
 pub(super) fn is_id(name: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
@@ -56,7 +51,7 @@ pub(super) fn is_id(name: &str) -> bool {
 ///
 /// # Errors
 /// What is wrong, on one line, beginning with the line of the file where it has one.
-pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Clip>) -> Result<Voice, String> {
+pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Bytes>) -> Result<Voice, String> {
     let text = std::str::from_utf8(manifest).map_err(|_| "is not valid UTF-8; save it as UTF-8".to_owned())?;
     let version = version(manifest, clip.as_ref());
     let parsed: Manifest = toml::from_str(text).map_err(|error| located(text, &error))?;
@@ -81,7 +76,7 @@ pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Clip>) -> R
         (Some(table), Some(_)) if table.text.trim().is_empty() => {
             return Err("reference.text must hold the words of reference.wav".to_owned());
         }
-        (Some(table), Some(clip)) => Some(Reference { path: clip.path, text: table.text }),
+        (Some(table), Some(clip)) => Some(Reference { clip, text: table.text }),
         (Some(_), None) => return Err("has [reference], but there is no reference.wav beside it".to_owned()),
         (None, Some(_)) => return Err("has no [reference] with the text of the reference.wav beside it".to_owned()),
         (None, None) => None,
@@ -104,7 +99,7 @@ pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Clip>) -> R
 }
 
 /// The same clip and text are the same version, whatever the file is called.
-pub(super) fn of_clip(clip: Clip, text: &str) -> Voice {
+pub(super) fn of_clip(clip: Bytes, text: &str) -> Voice {
     Voice {
         id: OWN_CLIP.to_owned(),
         version: version(text.as_bytes(), Some(&clip)),
@@ -114,18 +109,18 @@ pub(super) fn of_clip(clip: Clip, text: &str) -> Voice {
         licence: String::new(),
         speed: own_pace(),
         hints: BTreeMap::new(),
-        reference: Some(Reference { path: clip.path, text: text.to_owned() }),
+        reference: Some(Reference { clip, text: text.to_owned() }),
     }
 }
 
 /// Of everything that is read, so that nothing that changes the sound is forgotten.
-fn version(manifest: &[u8], clip: Option<&Clip>) -> String {
+fn version(manifest: &[u8], clip: Option<&Bytes>) -> String {
     let mut hasher = blake3::Hasher::new();
     // The length keeps a byte from moving between the two unseen.
     hasher.update(&(manifest.len() as u64).to_le_bytes());
     hasher.update(manifest);
     if let Some(clip) = clip {
-        hasher.update(&clip.bytes);
+        hasher.update(clip);
     }
     hasher.finalize().to_hex()[..VERSION_HEX_DIGITS].to_owned()
 }
@@ -170,8 +165,8 @@ mod tests {
 
     const HEAD: &str = "id = \"a\"\nname = \"A\"\nlanguages = [\"en\"]\nlicence = \"MIT\"\n";
 
-    fn clip(bytes: &[u8]) -> Option<Clip> {
-        Some(Clip { path: "a/reference.wav".into(), bytes: bytes.to_vec() })
+    fn clip(bytes: &'static [u8]) -> Option<Bytes> {
+        Some(Bytes::from_static(bytes))
     }
 
     fn fault(manifest: &str) -> String {
@@ -186,7 +181,7 @@ mod tests {
         let voice = parse("a", text.as_bytes(), clip(b"clip")).expect("valid");
         assert_eq!((voice.speed, voice.languages.as_slice()), (2.0, ["en".to_owned()].as_slice()));
         assert_eq!(voice.hints["x"], serde_json::json!({"n": -3, "when": "2024-01-02", "list": [1.5, true]}));
-        assert_eq!(voice.reference, Some(Reference { path: "a/reference.wav".into(), text: "Hi.".into() }));
+        assert_eq!(voice.reference, Some(Reference { clip: Bytes::from_static(b"clip"), text: "Hi.".into() }));
         let plain = parse("a", HEAD.as_bytes(), None).expect("valid");
         assert_eq!((plain.speed, plain.description.as_str(), plain.reference), (1.0, "", None));
     }
@@ -194,7 +189,8 @@ mod tests {
     #[test]
     fn every_byte_makes_a_version() {
         let text = format!("{HEAD}[reference]\ntext = \"Hi.\"\n");
-        let version = |text: &str, bytes: &[u8]| parse("a", text.as_bytes(), clip(bytes)).expect("valid").version;
+        let version =
+            |text: &str, bytes: &'static [u8]| parse("a", text.as_bytes(), clip(bytes)).expect("valid").version;
         let first = version(&text, b"clip");
         assert!(first.len() >= 16 && first.chars().all(|digit| digit.is_ascii_hexdigit()), "{first}");
         assert_eq!(version(&text, b"clip"), first);

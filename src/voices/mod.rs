@@ -14,11 +14,12 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use include_dir::{Dir, include_dir};
 
 use crate::error::Error;
 
-static SHIPPED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/voices");
+static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/voices");
 
 /// Ids and aliases are not longer, so that a huge name costs nothing.
 const MAX_NAME_CHARS: usize = 64;
@@ -44,11 +45,18 @@ pub struct Voice {
     pub reference: Option<Reference>,
 }
 
-/// A clip to clone and what is said in it. Shipped voices have none: they are inside the program, where no path leads.
-#[derive(Debug, Clone, PartialEq)]
+/// A clip to clone and what is said in it. In memory: whatever becomes of the file, this version of the voice has it.
+#[derive(Clone, PartialEq)]
 pub struct Reference {
-    pub path: PathBuf,
+    /// A WAV file.
+    pub clip: Bytes,
     pub text: String,
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Reference({} bytes, {:?})", self.clip.len(), self.text)
+    }
 }
 
 impl Voice {

@@ -133,13 +133,17 @@ class F5Reference(WholeSegmentEngine):
         return texts.normalise(text, language)
 
     def prepare(self, voice: Voice) -> Conditioning:
-        if voice.reference_path is None:
+        if voice.reference_audio is None:
             raise InvalidSetting(f"voice {voice.id!r} has no reference clip to clone")
         if not (voice.reference_text or "").strip():
             raise InvalidSetting(f"voice {voice.id!r} has no transcript of its reference clip")
-        path, reference_text = self._upstream.preprocess_ref_audio_text(
-            voice.reference_path, voice.reference_text, show_info=_silent
-        )
+        # Upstream takes a path, and makes a file of its own.
+        with tempfile.NamedTemporaryFile(suffix=".wav") as clip:
+            clip.write(voice.reference_audio)
+            clip.flush()
+            path, reference_text = self._upstream.preprocess_ref_audio_text(
+                clip.name, voice.reference_text, show_info=_silent
+            )
         frames, sample_rate_hz = read_clip(path)
         scale = np.float32(1 << (frames.dtype.itemsize * 8 - 1)) if frames.dtype.kind == "i" else np.float32(1)
         samples = self._torch.from_numpy(np.ascontiguousarray(frames.astype(np.float32).T) / scale)

@@ -1,4 +1,4 @@
-"""fake: a deterministic tone for tests and simulations. Its pitch follows text, voice and seed, its length the text
+"""fake: a deterministic tone for tests and simulations. Its pitch follows text, voice, reference clip and seed, its length the text
 and the speed; its options set how long everything takes. With ``faults = true``, markers in the text make it fail in
 every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``). ``[choose]`` makes it tell
 what it chose, and that this was for want of time if it has less than a second."""
@@ -92,6 +92,8 @@ class Tone:
     """A voice, prepared."""
 
     voice_id: str
+    clip: str
+    """Tells reference clips apart; empty where the voice has none."""
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +140,8 @@ class Fake:
         time.sleep(self._options.prepare_ms / 1e3)
         if "refuse" in voice.hints:
             raise InvalidSetting(f"the fake engine does not take the voice {voice.id!r}")
-        return Tone(voice.id)
+        clip = voice.reference_audio
+        return Tone(voice.id, "" if clip is None else hashlib.blake2b(clip, digest_size=8).hexdigest())
 
     def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         if not isinstance(conditioning, Tone):
@@ -228,7 +231,7 @@ class Fake:
     def _tone(self, segment: Segment, tone: Tone) -> Pcm:
         rate = self._options.sample_rate_hz
         seconds = self._options.audio_ms_per_char * len(segment.text) / 1e3 / segment.speed
-        key = f"{segment.seed}\0{tone.voice_id}\0{segment.text}".encode("utf-8", "surrogatepass")
+        key = f"{segment.seed}\0{tone.voice_id}{tone.clip}\0{segment.text}".encode("utf-8", "surrogatepass")
         pitch_hz = 200 + hashlib.blake2b(key, digest_size=2).digest()[0]
         phase = np.arange(max(1, round(seconds * rate))) * (2 * np.pi * pitch_hz / rate)
         # A cosine: well above silence from the first sample.

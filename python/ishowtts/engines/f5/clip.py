@@ -1,7 +1,8 @@
-"""Reads a reference clip from a file, as the integers that stand in it. Safe on any thread."""
+"""Reads a reference clip, as the integers that stand in it. Safe on any thread."""
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -19,22 +20,27 @@ _UNKNOWN_BYTES = 0x7FFF_0000
 Frames = npt.NDArray[np.generic]
 
 
-def read_clip(path: str | Path) -> tuple[Frames, int]:
-    """``[frames, channels]`` and the sample rate: int16 or int32 as in the file (8 and 24 bits are lifted to those), or
-    float32.
+def read_clip(clip: bytes | str | Path) -> tuple[Frames, int]:
+    """A file's content, or a path to it, to ``[frames, channels]`` and the sample rate: int16 or int32 as in the file (8 and
+    24 bits are lifted to those), or float32.
 
     WAV is read here. Any other format is read by the package soundfile where that is installed. Raises InvalidSetting.
     """
-    path = Path(path)
+    content, name = (clip, "") if isinstance(clip, bytes) else _content(Path(clip))
+    if content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE":
+        return _read_wav(content, name)
+    return _read_other(content, name)
+
+
+def _content(path: Path) -> tuple[bytes, str]:
+    """And the file's name, for messages."""
+    name = f" {path.name}"
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InvalidSetting(f"the reference clip {path.name} is larger than {MAX_BYTES >> 20} MiB")
-        content = path.read_bytes()
+            raise InvalidSetting(f"the reference clip{name} is larger than {MAX_BYTES >> 20} MiB")
+        return path.read_bytes(), name
     except OSError as error:
-        raise InvalidSetting(f"the reference clip {path.name} cannot be read: {error.strerror}") from error
-    if content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE":
-        return _read_wav(content, path.name)
-    return _read_other(path)
+        raise InvalidSetting(f"the reference clip{name} cannot be read: {error.strerror}") from error
 
 
 def _read_wav(content: bytes, name: str) -> tuple[Frames, int]:
@@ -52,14 +58,14 @@ def _read_wav(content: bytes, name: str) -> tuple[Frames, int]:
             end = len(content) if size >= _UNKNOWN_BYTES else min(position + size, len(content))
             return _samples(content[position:end], layout, name), layout[2]
         position += size + size % 2
-    raise InvalidSetting(f"the reference clip {name} is no whole WAV file")
+    raise InvalidSetting(f"the reference clip{name} is no whole WAV file")
 
 
 def _samples(sound: bytes, layout: tuple[int, int, int, int], name: str) -> Frames:
     code, channels, _, bits = layout
     width = bits // 8
     if not channels or (code, bits) not in {(_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32), (_FLOAT, 64)}:
-        raise InvalidSetting(f"the reference clip {name} holds a kind of WAV that is not supported; use 16-bit PCM")
+        raise InvalidSetting(f"the reference clip{name} holds a kind of WAV that is not supported; use 16-bit PCM")
     sound = sound[: len(sound) // (width * channels) * width * channels]
     samples: Frames
     if code == _FLOAT:
@@ -76,14 +82,14 @@ def _samples(sound: bytes, layout: tuple[int, int, int, int], name: str) -> Fram
     return samples.reshape(-1, channels)
 
 
-def _read_other(path: Path) -> tuple[Frames, int]:
+def _read_other(content: bytes, name: str) -> tuple[Frames, int]:
     try:
         import soundfile
     except ImportError as error:
-        raise InvalidSetting(f"the reference clip {path.name} is no WAV file; convert it to 16-bit WAV") from error
+        raise InvalidSetting(f"the reference clip{name} is no WAV file; convert it to 16-bit WAV") from error
     try:
-        lossless = soundfile.info(str(path)).subtype in ("PCM_24", "PCM_32")
-        samples, rate_hz = soundfile.read(str(path), dtype="int32" if lossless else "int16", always_2d=True)
+        lossless = soundfile.info(io.BytesIO(content)).subtype in ("PCM_24", "PCM_32")
+        samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="int32" if lossless else "int16", always_2d=True)
     except Exception as error:
-        raise InvalidSetting(f"the reference clip {path.name} cannot be decoded: {error}") from error
+        raise InvalidSetting(f"the reference clip{name} cannot be decoded: {error}") from error
     return samples, int(rate_hz)

@@ -106,9 +106,9 @@ class F5:
             raise InvalidSetting(f"voice {voice.id!r}: prepared must be true or false, not {prepared!r}")
         if hints:
             raise InvalidSetting(f"voice {voice.id!r}: f5 has no hint {next(iter(hints))!r}; known is: prepared")
-        if voice.reference_path is None or not (voice.reference_text or "").strip():
+        if voice.reference_audio is None or not (voice.reference_text or "").strip():
             raise InvalidSetting(f"voice {voice.id!r}: f5 needs a reference clip and what is said in it")
-        frames, rate_hz = read_clip(voice.reference_path)
+        frames, rate_hz = read_clip(voice.reference_audio)
         clip = prepare_clip(frames, rate_hz, voice.reference_text or "", prepared=prepared)
         if len(clip.samples) < SAMPLE_RATE_HZ // 10:
             raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
