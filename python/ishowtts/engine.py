@@ -66,6 +66,9 @@ class EngineInfo:
     """Slots that gain from sharing one step: 1 on a CPU, many on a GPU."""
     params: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})
     """JSON Schema of the per-request parameters beside ``speed`` and ``seed``."""
+    shapes_voices: bool = False
+    """Whether ``prepare`` heeds :attr:`Voice.pitch_semitones` and :attr:`Voice.formant_semitones`; else the server changes
+    the sound that comes."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ class Voice:
     """The clip to clone, if the voice has one: a WAV file. It is in memory, whatever becomes of the file on disk."""
     reference_text: str | None
     """What is said in it."""
+    pitch_semitones: float = 0.0
+    """-12 to 12, beyond what the hints say."""
+    formant_semitones: float = 0.0
+    """-6 to 6: how far the resonances of the mouth are moved, beyond what the hints say."""
 
 
 @runtime_checkable

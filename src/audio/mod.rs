@@ -7,6 +7,7 @@ pub mod join;
 pub mod limiter;
 pub mod loudness;
 pub mod resample;
+pub mod shape;
 pub mod stretch;
 
 pub use encode::{EncodeError, Encoder, Format, Spec};

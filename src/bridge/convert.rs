@@ -49,7 +49,9 @@ impl Protocol {
             None => (None, None),
         };
         let languages = PyTuple::new(py, &voice.languages)?;
-        self.voice.bind(py).call1((voice.id.as_str(), voice.version.as_str(), languages, hints, clip, text))
+        let shape = (voice.shape.pitch_semitones, voice.shape.formant_semitones);
+        let arguments = (voice.id.as_str(), voice.version.as_str(), languages, hints, clip, text, shape.0, shape.1);
+        self.voice.bind(py).call1(arguments)
     }
 }
 
@@ -96,6 +98,7 @@ pub(super) fn engine_info(info: &Bound<'_, PyAny>) -> Result<EngineInfo, String>
         languages: field(info, "languages")?,
         scripts: field(info, "scripts")?,
         clones_voices: field(info, "clones_voices")?,
+        shapes_voices: field(info, "shapes_voices")?,
         licence: field(info, "licence")?,
         device: field(info, "device")?,
         params: schema(info)?,

@@ -97,6 +97,7 @@ impl Running {
             speed: 1.0,
             hints: BTreeMap::new(),
             reference: None,
+            shape: Default::default(),
         };
         self.host.send(Command::Prepare { conditioning: ConditioningId(conditioning), voice: Arc::new(voice) });
     }

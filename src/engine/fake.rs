@@ -64,6 +64,7 @@ fn info(name: &str) -> EngineInfo {
         languages: Vec::new(),
         scripts: Vec::new(),
         clones_voices: false,
+        shapes_voices: false,
         licence: "Apache-2.0".to_owned(),
         device: "cpu".to_owned(),
         params: serde_json::json!({"type": "object", "additionalProperties": false}),

@@ -26,6 +26,8 @@ pub struct EngineInfo {
     /// ISO 15924 codes of the scripts whose letters it can say ("Latn"); empty: any.
     pub scripts: Vec<String>,
     pub clones_voices: bool,
+    /// It heeds a voice's shape itself; else its sound is changed afterwards.
+    pub shapes_voices: bool,
     /// SPDX expression of the weights.
     pub licence: String,
     pub device: String,

@@ -21,12 +21,15 @@ use super::{
     job::{Job, Pushed},
 };
 use crate::{
-    audio::resample::resample,
+    audio::{
+        resample::resample,
+        shape::{self, Shape},
+    },
     engine::{
         Command, ConditioningId, EngineInfo, Event, EventSink, Fault, FaultKind, Host, StartHost, Ticket, Transcript,
     },
     error::Error,
-    scheduler::{self, Class, Owner, RequestId, Scheduler, Shape},
+    scheduler::{self, Class, Owner, RequestId, Scheduler},
     voices::Voice,
 };
 
@@ -70,8 +73,7 @@ pub(super) struct Order {
 struct Owned {
     job: Arc<Job>,
     segment: usize,
-    /// Of the engine, in Hz.
-    rate: u32,
+    info: Arc<EngineInfo>,
     gain: f32,
 }
 
@@ -323,9 +325,9 @@ impl Link {
     fn owner(&self, ticket: Ticket, done: bool) -> Option<Owned> {
         let mut core = self.core.lock();
         let (request, index) = *core.tickets.get(&ticket)?;
-        let rate = core.info.as_ref().map_or(0, |info| info.sample_rate_hz);
+        let info = core.info.clone()?;
         let (task, left) = core.tasks.get_mut(&request)?;
-        let owned = Owned { job: Arc::clone(&task.job), segment: index, rate, gain: task.prepared.gain };
+        let owned = Owned { job: Arc::clone(&task.job), segment: index, info, gain: task.prepared.gain };
         if done {
             *left -= 1;
             if *left == 0 && !task.open {
@@ -345,11 +347,11 @@ impl Link {
 
     fn chunk(&self, ticket: Ticket, mut pcm: Vec<f32>, last: bool, transcript: Option<Transcript>) {
         let owner = self.owner(ticket, last);
-        let Some(Owned { job, segment, rate, gain }) = owner else {
+        let Some(Owned { job, segment, info, gain }) = owner else {
             self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, 0.0, last));
             return;
         };
-        let audio_ms = pcm.len() as f64 * 1e3 / f64::from(rate);
+        let audio_ms = pcm.len() as f64 * 1e3 / f64::from(info.sample_rate_hz);
         // First the books: whoever has heard the end finds its place in the queue free.
         self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, audio_ms, last));
         if let Some(transcript) = transcript {
@@ -358,10 +360,11 @@ impl Link {
         if gain != 1.0 {
             pcm.iter_mut().for_each(|sample| *sample *= gain);
         }
-        let pushed = if rate == job.script.sample_rate_hz {
+        let shape = if info.shapes_voices { Shape::default() } else { job.script.voice.shape };
+        let pushed = if info.sample_rate_hz == job.script.sample_rate_hz && shape.is_plain() {
             job.push(segment, pcm, last)
         } else {
-            self.resampled(&job, segment, pcm, last, rate)
+            changed(&job, segment, pcm, last, info.sample_rate_hz, shape)
         };
         if last {
             self.gauges.spoken.increment(1);
@@ -369,15 +372,6 @@ impl Link {
         if let Pushed::NoSpeech(reason) = pushed {
             tracing::error!(engine = self.name, %reason, text = job.line(segment).segment.text, "no speech");
             self.unsaid(job, segment, self.failed(reason));
-        }
-    }
-
-    /// Of a segment whose engine has another rate than its job; whole segments only, so that no seam is heard.
-    fn resampled(&self, job: &Arc<Job>, segment: usize, pcm: Vec<f32>, last: bool, rate: u32) -> Pushed {
-        let Some(whole) = job.gather(segment, pcm, last) else { return Pushed::Taken };
-        match resample(&whole, rate, job.script.sample_rate_hz) {
-            Ok(pcm) => job.push(segment, pcm, true),
-            Err(error) => Pushed::NoSpeech(error.to_string()),
         }
     }
 
@@ -400,7 +394,7 @@ impl Link {
 
     fn loaded(&self, info: EngineInfo) {
         let info = Arc::new(info);
-        let shape = Shape { max_slots: info.max_slots, max_shared: info.max_shared, cost: info.cost };
+        let shape = scheduler::Shape { max_slots: info.max_slots, max_shared: info.max_shared, cost: info.cost };
         {
             let mut core = self.core.lock();
             core.info = Some(Arc::clone(&info));
@@ -453,6 +447,22 @@ impl Link {
         }
         let name = &self.name;
         self.bounds.fatal.send_replace(Some(format!("the engine {name:?} is broken: {message}")));
+    }
+}
+
+/// Of an engine that has another rate than its job, or does not shape voices itself; whole segments only, so that no seam
+/// is heard.
+fn changed(job: &Arc<Job>, segment: usize, pcm: Vec<f32>, last: bool, rate_hz: u32, shape: Shape) -> Pushed {
+    let Some(mut whole) = job.gather(segment, pcm, last) else { return Pushed::Taken };
+    if !shape.is_plain() {
+        whole = match shape::shape(&whole, rate_hz, shape) {
+            Ok(shaped) => shaped,
+            Err(error) => return Pushed::NoSpeech(error.to_string()),
+        };
+    }
+    match resample(&whole, rate_hz, job.script.sample_rate_hz) {
+        Ok(pcm) => job.push(segment, pcm, true),
+        Err(error) => Pushed::NoSpeech(error.to_string()),
     }
 }
 

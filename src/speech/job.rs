@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     scheduler::{Class, RequestId, Work},
     text::Place,
+    voices::Voice,
 };
 
 /// How a job speaks, fixed when it starts.
@@ -34,7 +35,7 @@ pub(super) struct Script {
     pub key: Option<Key>,
     pub sample_rate_hz: u32,
     pub engine: String,
-    pub voice: String,
+    pub voice: Arc<Voice>,
     pub seed: u64,
     /// The request did not name its engine.
     pub may_fall_back: bool,
@@ -107,7 +108,7 @@ struct State {
     early: BTreeMap<usize, Vec<Pcm>>,
     /// Early ones that are complete.
     early_complete: BTreeSet<usize>,
-    /// Segments at another rate, until they are complete.
+    /// Segments that are changed as a whole, until they are complete.
     gathered: HashMap<usize, Vec<f32>>,
     heard: Vec<Heard>,
     /// Of segments that are not complete.
@@ -279,7 +280,7 @@ impl Job {
         self.state.lock().params.get(&index).cloned().unwrap_or_default()
     }
 
-    /// Collects a segment whose engine has another rate; gives all of it with the last piece.
+    /// Collects a segment that is changed as a whole; gives all of it with the last piece.
     pub fn gather(&self, index: usize, pcm: Vec<f32>, last: bool) -> Option<Vec<f32>> {
         let mut state = self.state.lock();
         let gathered = state.gathered.entry(index).or_default();
@@ -305,7 +306,7 @@ impl Job {
         Spoken {
             sample_rate_hz: self.script.sample_rate_hz,
             engine: self.script.engine.clone(),
-            voice: self.script.voice.clone(),
+            voice: self.script.voice.id.clone(),
             seed: self.script.seed,
             chunks: state.chunks.iter().cloned().collect(),
             segment_ends: state.segment_ends.clone(),

@@ -159,10 +159,9 @@ impl Speech {
         let info = link.info()?;
         let failed = |message: String| Error::EngineFailed { engine: link.name.clone(), message };
         if let Some(reference) = voice.reference.as_ref().filter(|_| info.clones_voices) {
-            let path = reference.path.clone();
+            let clip = reference.clip.clone();
             let measured = tokio::task::spawn_blocking(move || -> Result<f64, String> {
-                let bytes = std::fs::read(path).map_err(|_| "its clip cannot be read".to_owned())?;
-                let clip = decode::decode(&bytes, &decode::Limits::default()).map_err(|error| error.to_string())?;
+                let clip = decode::decode(&clip, &decode::Limits::default()).map_err(|error| error.to_string())?;
                 let measured = loudness::measure(&clip.samples, clip.sample_rate_hz);
                 Ok(measured.map_err(|error| error.to_string())?.integrated_lufs)
             });
@@ -177,7 +176,7 @@ impl Speech {
             key: None,
             sample_rate_hz: info.sample_rate_hz,
             engine: info.name.clone(),
-            voice: voice.id.clone(),
+            voice: Arc::clone(voice),
             seed: 0,
             may_fall_back: false,
             joining: None,

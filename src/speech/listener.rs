@@ -70,7 +70,7 @@ impl Speaking {
         Some(Self {
             sample_rate_hz: script.sample_rate_hz,
             engine: script.engine.clone(),
-            voice: script.voice.clone(),
+            voice: script.voice.id.clone(),
             seed: script.seed,
             cached: false,
             segments: job.segments(),

@@ -101,16 +101,15 @@ pub(super) fn script(
     config: &Config,
     request: &SpeechRequest,
     resolved: &Resolved,
-    voice: &Voice,
+    voice: &Arc<Voice>,
     first: &Stop,
 ) -> Script {
     Script {
         key: resolved.key,
         sample_rate_hz: first.info.sample_rate_hz,
         engine: first.info.name.clone(),
-        voice: voice.id.clone(),
+        voice: Arc::clone(voice),
         seed: resolved.seed,
-        // The voice would be looked for in the library.
         may_fall_back: request.engine.is_none() && request.own_voice.is_none(),
         // There is nothing to join: just as the engine makes it.
         joining: (config.join.enabled && !request.whole).then(|| joining(&config.join)),

@@ -96,7 +96,7 @@ impl Speech {
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = match &request.own_voice {
             Some(voice) => Arc::clone(voice),
-            None => self.voices.get(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
+            None => self.voices.resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
         };
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(mut speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
@@ -217,8 +217,9 @@ impl Speech {
             if route::cannot_say(&info, &line.segment.text, language).is_some() {
                 continue;
             }
-            let voice = self.voices.get(&unsaid.job.script.voice)?;
-            let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, &voice).await else { continue };
+            let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, &unsaid.job.script.voice).await else {
+                continue;
+            };
             tracing::info!(from = unsaid.engine, to = link.name, "segment goes to the next engine");
             let segments = vec![unsaid.segment];
             let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), prepared, open: false };

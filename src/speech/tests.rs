@@ -120,6 +120,32 @@ async fn a_voice_outside_of_the_library_speaks_and_is_told_apart() {
     assert!(!speech.speak(with(&other)).await.unwrap().cached);
 }
 
+#[tokio::test]
+async fn a_variant_is_shaped_where_the_engine_does_not_and_is_told_apart() {
+    let text = "One sentence that is quite long enough for its pitch to be heard.";
+    let named = |voice: &str| SpeechRequest { voice: Some(voice.to_owned()), seed: Some(7), ..request(text) };
+    let crossings = |sound: &[f32]| sound.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count() as f64;
+    let speech = simple(|_| {}).await;
+    let plain = say(&speech, named("heart")).await.unwrap();
+    let mut speaking = speech.speak(named("alloy+pitch=7")).await.unwrap();
+    assert_eq!((speaking.voice.as_str(), speaking.cached), ("heart+pitch=7", false));
+    let mut higher = Vec::new();
+    while let Some(chunk) = speaking.next_sound().await.unwrap() {
+        higher.extend_from_slice(&chunk);
+    }
+    assert_eq!(higher.len(), plain.len());
+    let ratio = crossings(&higher) / crossings(&plain);
+    assert!((1.4..1.6).contains(&ratio), "{ratio}");
+    assert!(speech.speak(named("heart+pitch=7.0")).await.unwrap().cached, "another way to write it");
+    let faster = say(&speech, named("heart+speed=2")).await.unwrap();
+    assert!(faster.len() * 2 <= plain.len() + 2);
+
+    let itself = simple(|options| options.info.shapes_voices = true).await;
+    assert_eq!(crossings(&say(&itself, named("heart+pitch=7")).await.unwrap()), crossings(&plain));
+    let error = say(&speech, named("heart+pitch=70")).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { code: "invalid_voice", param: Some("voice"), .. }), "{error:?}");
+}
+
 pub(super) async fn captions(mut speaking: Speaking) -> Vec<(Arc<Caption>, usize)> {
     let (mut captions, mut samples) = (Vec::new(), 0);
     while let Some(said) = speaking.next().await.unwrap() {

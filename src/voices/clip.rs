@@ -9,8 +9,8 @@ mod tests;
 use std::ops::Range;
 
 use crate::audio::{
-    Encoder, Format,
     decode::{self, Limits},
+    encode::wav_file,
     loudness::{self, TARGET_LUFS, TRUE_PEAK_DBTP},
     resample::{self, RATES_HZ},
 };
@@ -79,7 +79,7 @@ impl Prepared {
     /// A WAV file, 16 bits, mono.
     #[must_use]
     pub fn wav(&self) -> Vec<u8> {
-        Encoder::whole(Format::Wav, self.sample_rate_hz, self.samples.len() as u64).encode(&self.samples).to_vec()
+        wav_file(&self.samples, self.sample_rate_hz).to_vec()
     }
 }
 

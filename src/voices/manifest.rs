@@ -95,6 +95,7 @@ pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Bytes>) -> 
         speed: parsed.speed,
         hints: parsed.engine.into_iter().map(hint).collect::<Result<_, _>>()?,
         reference,
+        shape: Default::default(),
     })
 }
 
@@ -110,6 +111,7 @@ pub(super) fn of_clip(clip: Bytes, text: &str) -> Voice {
         speed: own_pace(),
         hints: BTreeMap::new(),
         reference: Some(Reference { clip, text: text.to_owned() }),
+        shape: Default::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod clip;
 mod folder;
 mod manifest;
+mod variant;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -17,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use include_dir::{Dir, include_dir};
 
-use crate::error::Error;
+use crate::{audio::shape::Shape, error::Error};
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/voices");
 
@@ -43,6 +44,8 @@ pub struct Voice {
     /// Engine name to the voice's own table for it.
     pub hints: BTreeMap<String, serde_json::Value>,
     pub reference: Option<Reference>,
+    /// Beyond what its hints say: of a variant.
+    pub shape: Shape,
 }
 
 /// A clip to clone and what is said in it. In memory: whatever becomes of the file, this version of the voice has it.

@@ -31,7 +31,8 @@ from ishowtts.engines.hibari_phonemes import Phonemes, Piece
 from ishowtts.engines.timescale import change_tempo
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
-_LARGEST_PITCH = 12.0
+_LARGEST_PITCH, _LARGEST_FORMANT = 12.0, 6.0
+"""Semitones, up and down."""
 _MAX_SEGMENT_CHARS = 280
 """About 300 phonemes of prose: one model run, well under its 400."""
 _SLOWEST, _FASTEST = 0.5, 1.25
@@ -66,10 +67,12 @@ class Preset:
     """A voice, prepared: its numbers."""
 
     pitch_ratio: float
+    formant_ratio: float = 1.0
+    """How far the resonances of the mouth are moved: above 1, a smaller mouth."""
 
     @property
     def nbytes(self) -> int:
-        return 8
+        return 16
 
 
 @dataclass
@@ -111,6 +114,7 @@ class Hibari:
             languages=("en",),
             scripts=("Latn",),
             clones_voices=False,
+            shapes_voices=True,
             licence="Apache-2.0",
             device="cpu",
             max_segment_chars=_MAX_SEGMENT_CHARS,
@@ -133,14 +137,14 @@ class Hibari:
         name = hints.pop("voice", "heart")
         if name != "heart":
             raise InvalidSetting(f"voice {voice.id!r}: hibari holds the voice 'heart' alone, not {name!r}")
-        pitch = hints.pop("pitch_semitones", 0.0)
-        if isinstance(pitch, bool) or not isinstance(pitch, (int, float)) or not abs(pitch) <= _LARGEST_PITCH:
-            raise InvalidSetting(f"voice {voice.id!r}: pitch_semitones must be a number from -12 to 12, not {pitch!r}")
+        pitch = _semitones(voice, "pitch_semitones", hints.pop("pitch_semitones", 0.0), _LARGEST_PITCH)
+        formant = _semitones(voice, "formant_semitones", hints.pop("formant_semitones", 0.0), _LARGEST_FORMANT)
         if hints:
             raise InvalidSetting(
-                f"voice {voice.id!r}: hibari has no hint {next(iter(hints))!r}; known are: voice, pitch_semitones"
+                f"voice {voice.id!r}: hibari has no hint {next(iter(hints))!r}; known are: voice, pitch_semitones, "
+                "formant_semitones"
             )
-        return Preset(2.0 ** (pitch / 12.0))
+        return Preset(2.0 ** (pitch / 12.0), 2.0 ** (formant / 12.0))
 
     def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
         if not isinstance(conditioning, Preset):
@@ -196,9 +200,12 @@ class Hibari:
         # Log magnitudes and phases of 601 bins a frame: harmonics (lh, th), noise (ln), the free rest (lr, phi).
         lh, th, ln, lr, phi, f0, *durations = self._session.run(None, inputs)
         lh, th, ln, lr, phi, f0 = (output[0] for output in (lh, th, ln, lr, phi, f0))
-        if saying.preset.pitch_ratio != 1.0:
+        preset = saying.preset
+        if preset.pitch_ratio != 1.0 or preset.formant_ratio != 1.0:
             lh = _envelope(lh, f0, self._dsp.SR / self._dsp.N_FFT)
-            f0 = np.where(f0 >= _VOICED_HZ, f0 * np.float32(saying.preset.pitch_ratio), f0)
+            f0 = np.where(f0 >= _VOICED_HZ, f0 * np.float32(preset.pitch_ratio), f0)
+        if preset.formant_ratio != 1.0:
+            lh, ln, lr = (_stretched(magnitude, preset.formant_ratio) for magnitude in (lh, ln, lr))
         pcm = self._dsp.synth(lh, th, ln, lr, phi, f0, saying.noise)
         pcm = change_tempo(pcm, speed / spoken_at, self._dsp.SR)
         ids_end_ms = np.cumsum(durations[0]) * _ID_MS * (spoken_at / speed) if durations else None
@@ -280,6 +287,28 @@ def _envelope(log_magnitude: npt.NDArray[np.float32], f0: npt.NDArray[np.float32
         return log_magnitude[left, frames] * (1 - part) + log_magnitude[right, frames] * part
 
     return np.where(voiced, at(below) * (1 - share) + at(above) * share, log_magnitude)
+
+
+def _stretched(log_magnitude: npt.NDArray[np.float32], ratio: float) -> Any:
+    """The spectrum with everything in it at ``ratio`` times its frequency; ``[bins, frames]`` like its input. What was
+    not there, above the highest frequency, goes on as quietly as it ends."""
+    bins = log_magnitude.shape[0]
+    place = np.minimum(np.arange(bins, dtype=np.float32) / np.float32(ratio), bins - 1)
+    below = np.minimum(place.astype(np.intp), bins - 2)
+    share = (place - below)[:, None].astype(np.float32)
+    return log_magnitude[below] * (1 - share) + log_magnitude[below + 1] * share
+
+
+def _semitones(voice: Voice, name: str, hint: object, most: float) -> float:
+    """The hint of that name, and what the voice is shaped by beyond it."""
+    if isinstance(hint, bool) or not isinstance(hint, (int, float)) or not abs(hint) <= most:
+        raise InvalidSetting(f"voice {voice.id!r}: {name} must be a number from {-most:g} to {most:g}, not {hint!r}")
+    together = hint + float(getattr(voice, name))
+    if not abs(together) <= most:
+        raise InvalidSetting(
+            f"voice {voice.id!r}: {name} would be {together:g} altogether; hibari goes from {-most:g} to {most:g}"
+        )
+    return together
 
 
 def _session(onnxruntime: Any, settings: Any, model: Path) -> Any:

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::{EncodeError, Encoder, Spec};
+use super::{Codec, EncodeError, Encoder, Spec, pcm::SampleKind, wav::Wav};
 
 /// A file of all the sound: mono float32 at `sample_rate_hz`, in pieces as they come.
 ///
@@ -22,4 +22,13 @@ pub fn encode_file<'a>(
     encoder.finish(&mut bytes)?;
     encoder.amend(&mut bytes)?;
     Ok(bytes.freeze())
+}
+
+/// A WAV file of mono sound, 16 bits, at any rate.
+#[must_use]
+pub fn wav_file(sound: &[f32], sample_rate_hz: u32) -> Bytes {
+    let mut bytes = BytesMut::new();
+    let encoded = Wav::new(SampleKind::S16, sample_rate_hz, Some(sound.len() as u64)).encode(sound, &mut bytes);
+    debug_assert!(encoded.is_ok(), "samples are only copied");
+    bytes.freeze()
 }

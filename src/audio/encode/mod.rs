@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 
 use pcm::SampleKind;
 
-pub use file::encode_file;
+pub use file::{encode_file, wav_file};
 pub use format::{Format, Spec};
 pub use workers::{Encoded, Pieces, Workers};
 

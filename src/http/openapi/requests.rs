@@ -72,9 +72,11 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
     let formats = || Format::ALL.iter().map(|format| format.name()).collect();
     Some(match (name, surface) {
         ("text" | "input", _) => Field::new(Kind::Text, "What to say.", Value::Null),
-        ("voice", _) => {
-            Field::new(Kind::Voice, "A voice or an alias of one; without it the default voice.", Value::Null)
-        }
+        ("voice", _) => Field::new(
+            Kind::Voice,
+            "A voice, an alias of one, or a description such as `heart+pitch=3`; without it the default voice.",
+            Value::Null,
+        ),
         ("engine" | "model", _) => {
             Field::new(Kind::Name, "A model of `GET /v1/models`; without it the configured route.", Value::Null)
         }

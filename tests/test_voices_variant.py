@@ -1,0 +1,90 @@
+"""Voices that are described where they are named, through the real server and its default engine."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from harness import Pcm, Server
+
+TEXT = "The harbour lights came on one by one, and the last boats turned home."
+RATE_HZ = 24_000
+
+
+def pitch_hz(pcm: Pcm) -> float:
+    """The median over voiced frames, by autocorrelation."""
+    sound, length = pcm / 32768.0, int(0.04 * RATE_HZ)
+    window = np.hanning(length)
+    fade = np.fft.irfft(np.abs(np.fft.rfft(window, 4 * length)) ** 2)[:length]
+    found = []
+    for start in range(0, len(sound) - length, length // 4):
+        frame = sound[start : start + length]
+        if np.sqrt(np.mean(frame**2)) < 0.02:
+            continue
+        spectrum = np.fft.rfft((frame - frame.mean()) * window, 4 * length)
+        likeness = np.fft.irfft(np.abs(spectrum) ** 2)[:length] / fade
+        shortest, longest = RATE_HZ // 500, RATE_HZ // 60
+        period = shortest + int(np.argmax(likeness[shortest:longest]))
+        if likeness[period] > 0.7 * likeness[0]:
+            found.append(RATE_HZ / period)
+    return float(np.median(found))
+
+
+def say(server: Server, voice: str) -> Pcm:
+    reply = server.speak(TEXT, voice=voice)
+    assert reply.status == 200, reply.body
+    return reply.pcm
+
+
+class TestVariants:
+    def test_pitch_and_speed_are_heard(self, hibari: Server) -> None:
+        plain, high = say(hibari, "heart"), say(hibari, "heart+pitch=5")
+        assert pitch_hz(high) / pitch_hz(plain) == pytest.approx(2 ** (5 / 12), rel=0.03)
+        assert len(say(hibari, "heart+speed=1.25")) / len(plain) == pytest.approx(0.8, rel=0.04)
+
+    def test_a_mixture_lies_between(self, hibari: Server) -> None:
+        low, mixed, high = (pitch_hz(say(hibari, voice)) for voice in ("rowan", "rowan+wren", "wren"))
+        assert low * 1.15 < mixed < high / 1.15
+
+    def test_every_surface_takes_it(self, hibari: Server) -> None:
+        expected = say(hibari, "alloy+pitch=-3").tobytes()
+        native = json.dumps({"text": TEXT, "voice": "heart+pitch=-3", "format": "pcm", "cache": False}).encode()
+        reply = hibari.request("POST", "/v1/tts", native)
+        assert reply.headers["x-ishowtts-voice"] == "heart+pitch=-3"
+        assert reply.pcm.tobytes() == expected
+        query = f"/v1/tts?text={quote(TEXT)}&voice={quote('heart+pitch=-3')}&format=pcm"
+        assert hibari.get(query).pcm.tobytes() == expected
+        original = hibari.request("POST", "/api/tts", json.dumps({"text": TEXT, "voice_id": "heart+pitch=-3"}).encode())
+        assert json.loads(original.body)["voice_id"] == "heart+pitch=-3"
+
+    def test_the_same_sound_is_cached_once(self, hibari: Server) -> None:
+        for voice, state in [("heart+pitch=2+speed=1.1", "miss"), ("Alloy+speed=1.10+pitch=2", "hit")]:
+            reply = hibari.speak("A sentence for the cache alone.", voice=voice, cache=True)
+            assert (reply.status, reply.headers["x-ishowtts-cache"]) == (200, state)
+
+    @pytest.mark.parametrize(
+        ("voice", "words"),
+        [
+            ("heart+pitch=40", "from -12 to 12 semitones"),
+            ("heart+pich=1", "pitch, formant and speed"),
+            ("heart+", "nothing"),
+            ("pitch=1", "names no voice"),
+            ("heart(9e9)+wren", "0.01 to 100"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_said(self, hibari: Server, voice: str, words: str) -> None:
+        reply = hibari.speak(TEXT, voice=voice)
+        assert (reply.status, reply.error["code"], reply.error["param"]) == (400, "invalid_voice", "voice")
+        assert words in reply.error["message"]
+
+    def test_more_than_the_engine_can_is_told(self, hibari: Server) -> None:
+        reply = hibari.speak(TEXT, voice="rowan+pitch=-12")
+        assert reply.status == 400
+        assert "-19" in reply.error["message"]
+
+    def test_an_unknown_voice_is_named(self, hibari: Server) -> None:
+        reply = hibari.speak(TEXT, voice="hart+pitch=1")
+        assert (reply.status, reply.error["code"]) == (404, "voice_not_found")
+        assert "did you mean" in reply.error["message"]
