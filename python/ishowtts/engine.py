@@ -67,8 +67,8 @@ class EngineInfo:
     params: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})
     """JSON Schema of the per-request parameters beside ``speed`` and ``seed``."""
     shapes_voices: bool = False
-    """Whether ``prepare`` heeds :attr:`Voice.pitch_semitones` and :attr:`Voice.formant_semitones`; else the server changes
-    the sound that comes."""
+    """Whether ``prepare`` heeds :attr:`Voice.pitch_semitones` and :attr:`Voice.formant_semitones`; else the server
+    changes the sound that comes."""
 
 
 @dataclass(frozen=True)

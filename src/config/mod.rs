@@ -144,6 +144,10 @@ pub struct Voices {
     pub directory: PathBuf,
     /// Other names of voices, OpenAI's among them.
     pub aliases: BTreeMap<String, String>,
+    /// Voices that are prepared before the server is ready, and stay so.
+    pub preload: Vec<String>,
+    /// Memory of each engine for prepared voices; the least recently used go first.
+    pub cache_mib: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,6 +278,8 @@ impl Default for Voices {
             default: "heart".into(),
             directory: PathBuf::new(),
             aliases: openai.iter().map(|(alias, voice)| ((*alias).to_owned(), (*voice).to_owned())).collect(),
+            preload: Vec::new(),
+            cache_mib: 256,
         }
     }
 }

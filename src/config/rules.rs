@@ -161,6 +161,16 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        key: "voices.preload",
+        must_be: "a list of voices' ids, aliases or descriptions such as [\"heart\", \"wren+pitch=1\"]",
+        fault: |config| first_that_is_not(&config.voices.preload, is_name),
+    },
+    Rule {
+        key: "voices.cache_mib",
+        must_be: "a whole number from 0 to 1048576 (0: only those in use and those of voices.preload)",
+        fault: |config| unless(config.voices.cache_mib <= MAX_CACHE_MIB, &config.voices.cache_mib),
+    },
+    Rule {
         key: "websocket.max_contexts",
         must_be: "a whole number, 1 or more",
         fault: |config| at_least(1, config.websocket.max_contexts),

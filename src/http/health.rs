@@ -35,6 +35,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness<'a> {
     ready: bool,
+    /// Of loading engines and preparing the voices that are to be warm.
+    percent: u8,
     engines: Vec<Engine<'a>>,
 }
 
@@ -46,6 +48,16 @@ pub struct Engine<'a> {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
+    voices: Voices,
+}
+
+/// The default voice and those of `voices.preload`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WarmVoices)]
+pub struct Voices {
+    /// Or given up; the log says why.
+    prepared: usize,
+    of: usize,
 }
 
 /// Whether it can speak: all engines are loaded and warm, and none is broken.
@@ -61,6 +73,7 @@ pub async fn readyz(State(app): State<Arc<App>>) -> Response {
 fn readiness(ready: bool, engines: &[EngineStatus]) -> Readiness<'_> {
     Readiness {
         ready,
+        percent: if ready { 100 } else { percent(engines) },
         engines: engines
             .iter()
             .map(|engine| Engine {
@@ -70,7 +83,16 @@ fn readiness(ready: bool, engines: &[EngineStatus]) -> Readiness<'_> {
                     EngineState::Broken(problem) => Some(problem),
                     EngineState::Loading | EngineState::Ready(_) => None,
                 },
+                voices: Voices { prepared: engine.warm.prepared, of: engine.warm.of },
             })
             .collect(),
     }
+}
+
+/// An engine that has loaded counts as much as a voice that is prepared; 99 at most, as it is not ready.
+fn percent(engines: &[EngineStatus]) -> u8 {
+    let of: usize = engines.iter().map(|engine| 1 + engine.warm.of).sum();
+    let is_loaded = |engine: &EngineStatus| engine.warm.prepared > 0 || matches!(engine.state, EngineState::Ready(_));
+    let done: usize = engines.iter().map(|engine| usize::from(is_loaded(engine)) + engine.warm.prepared).sum();
+    (done * 100 / of.max(1)).min(99) as u8
 }

@@ -153,8 +153,12 @@ mod tests {
 
     fn engines() -> Vec<EngineStatus> {
         vec![
-            EngineStatus { name: "hibari".into(), state: EngineState::Loading },
-            EngineStatus { name: "f5".into(), state: EngineState::Broken("no weights".into()) },
+            EngineStatus { name: "hibari".into(), state: EngineState::Loading, warm: Default::default() },
+            EngineStatus {
+                name: "f5".into(),
+                state: EngineState::Broken("no weights".into()),
+                warm: Default::default(),
+            },
         ]
     }
 

@@ -1,10 +1,13 @@
 //! Rust's books of prepared voices: which engine-side conditioning stands for which version of a voice.
+//!
+//! Bounded in bytes: the least recently used go first. Those that are pinned, or that a request holds, stay.
 
 use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
 };
 
+use metrics::{Counter, Gauge, counter, gauge};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -13,58 +16,236 @@ use crate::{
     voices::Voice,
 };
 
-type Outcome = Option<Result<ConditioningId, Fault>>;
+/// What a version costs beside what its engine tells: our own books, and the engine's.
+const OVERHEAD_BYTES: u64 = 2048;
+
+pub(super) type Outcome = Option<Result<(), Fault>>;
 
 /// Of one engine. A voice version is prepared once, however many ask for it at the same time.
-#[derive(Default)]
 pub(super) struct Conditionings {
-    by_voice: Mutex<HashMap<String, Entry>>,
-    next: AtomicU64,
+    books: Mutex<Books>,
+    max_bytes: u64,
+    figures: Figures,
+}
+
+#[derive(Default)]
+struct Books {
+    by_version: HashMap<String, Entry>,
+    by_id: HashMap<ConditioningId, String>,
+    /// Versions that may go, by when they were used last.
+    idle: BTreeMap<u64, String>,
+    pinned: HashSet<String>,
+    bytes: u64,
+    /// Counts uses.
+    clock: u64,
+    next: u64,
+    /// What the engine is still to be told to forget.
+    dropped: Vec<ConditioningId>,
 }
 
 struct Entry {
     id: ConditioningId,
+    voice: String,
     outcome: watch::Sender<Outcome>,
+    /// 0 until it is prepared.
+    bytes: u64,
+    elapsed_ms: f64,
+    used_at: u64,
+    holders: usize,
+}
+
+/// A prepared voice, or one that is being prepared, which stays as long as this is held.
+pub(super) struct Held {
+    pub id: ConditioningId,
+    version: String,
+    conditionings: Arc<Conditionings>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.conditionings.release(&self.version, self.id);
+    }
+}
+
+/// A voice that was asked for.
+pub(super) struct Asked {
+    pub held: Held,
+    /// Where the outcome will be seen.
+    pub outcome: watch::Receiver<Outcome>,
+    /// Nobody has asked the engine for it yet: the caller must.
+    pub is_new: bool,
 }
 
 impl Conditionings {
-    /// Where the outcome will be seen, and whether the caller must ask the engine for it under this id.
-    pub fn get(&self, voice: &Voice) -> (watch::Receiver<Outcome>, Option<ConditioningId>) {
-        let mut by_voice = self.by_voice.lock();
-        if let Some(entry) = by_voice.get(&voice.version) {
-            return (entry.outcome.subscribe(), None);
+    pub fn new(engine: &str, max_bytes: u64) -> Arc<Self> {
+        Arc::new(Self { books: Mutex::default(), max_bytes, figures: Figures::new(engine) })
+    }
+
+    pub fn get(self: &Arc<Self>, voice: &Voice) -> Asked {
+        let mut guard = self.books.lock();
+        let books = &mut *guard;
+        books.clock += 1;
+        let now = books.clock;
+        let held = |id| Held { id, version: voice.version.clone(), conditionings: Arc::clone(self) };
+        if let Some(entry) = books.by_version.get_mut(&voice.version) {
+            books.idle.remove(&entry.used_at);
+            entry.used_at = now;
+            entry.holders += 1;
+            self.figures.found(entry);
+            return Asked { held: held(entry.id), outcome: entry.outcome.subscribe(), is_new: false };
         }
-        let id = ConditioningId(self.next.fetch_add(1, Ordering::Relaxed));
+        self.figures.misses.increment(1);
+        let id = ConditioningId(books.next);
+        books.next += 1;
         let outcome = watch::Sender::new(None);
         let seen = outcome.subscribe();
-        by_voice.insert(voice.version.clone(), Entry { id, outcome });
-        (seen, Some(id))
+        let voice_id = voice.id.clone();
+        let entry = Entry { id, voice: voice_id, outcome, bytes: 0, elapsed_ms: 0.0, used_at: now, holders: 1 };
+        books.by_id.insert(id, voice.version.clone());
+        books.by_version.insert(voice.version.clone(), entry);
+        Asked { held: held(id), outcome: seen, is_new: true }
     }
 
-    /// A fault is told to those who wait and then forgotten, so that the next request tries again.
-    pub fn settle(&self, id: ConditioningId, outcome: Result<(), Fault>) {
-        let mut by_voice = self.by_voice.lock();
-        let Some(version) = by_voice.iter().find(|(_, entry)| entry.id == id).map(|(version, _)| version.clone())
-        else {
-            return;
+    /// Of how many bytes it is and how long it took; gives the voice's name. A fault is told to those who wait and then
+    /// forgotten, so that the next request tries again.
+    pub fn settle(&self, id: ConditioningId, outcome: Result<(u64, f64), Fault>) -> Option<String> {
+        let mut guard = self.books.lock();
+        let books = &mut *guard;
+        let version = books.by_id.get(&id)?.clone();
+        let entry = books.by_version.get_mut(&version)?;
+        let voice = entry.voice.clone();
+        match outcome {
+            Ok((nbytes, elapsed_ms)) => {
+                entry.bytes = nbytes.saturating_add(OVERHEAD_BYTES);
+                entry.elapsed_ms = elapsed_ms;
+                entry.outcome.send_replace(Some(Ok(())));
+                books.bytes += entry.bytes;
+                self.figures.prepare_ms.increment(elapsed_ms.round() as u64);
+                books.rest(&version);
+            }
+            Err(fault) => {
+                entry.outcome.send_replace(Some(Err(fault)));
+                books.by_version.remove(&version);
+                books.by_id.remove(&id);
+            }
+        }
+        self.shrink(books);
+        Some(voice)
+    }
+
+    fn release(&self, version: &str, id: ConditioningId) {
+        let mut books = self.books.lock();
+        // A later one of the same version is not what was held.
+        let Some(entry) = books.by_version.get_mut(version).filter(|entry| entry.id == id) else { return };
+        entry.holders -= 1;
+        books.rest(version);
+        self.shrink(&mut books);
+    }
+
+    /// These stay, whatever their size; those that were pinned before may go.
+    pub fn pin(&self, voices: &[Arc<Voice>]) {
+        let mut guard = self.books.lock();
+        let books = &mut *guard;
+        let pinned = voices.iter().map(|voice| voice.version.clone()).collect();
+        let before = std::mem::replace(&mut books.pinned, pinned);
+        for version in &books.pinned {
+            if let Some(entry) = books.by_version.get(version) {
+                books.idle.remove(&entry.used_at);
+            }
+        }
+        for version in before {
+            books.rest(&version);
+        }
+        self.shrink(books);
+    }
+
+    /// How many of them are prepared, or given up.
+    pub fn settled(&self, voices: &[Arc<Voice>]) -> usize {
+        let books = self.books.lock();
+        let is_settled = |voice: &&Arc<Voice>| {
+            books.by_version.get(&voice.version).is_none_or(|entry| entry.outcome.borrow().is_some())
         };
-        let failed = outcome.is_err();
-        if let Some(entry) = by_voice.get(&version) {
-            entry.outcome.send_replace(Some(outcome.map(|()| id)));
-        }
-        if failed {
-            by_voice.remove(&version);
-        }
+        voices.iter().filter(is_settled).count()
     }
 
-    /// Prepared, or given up.
-    pub fn settled(&self, voices: &[std::sync::Arc<Voice>]) -> bool {
-        let by_voice = self.by_voice.lock();
-        voices.iter().all(|voice| by_voice.get(&voice.version).is_none_or(|entry| entry.outcome.borrow().is_some()))
+    /// What the engine is to be told to forget, each once.
+    pub fn take_dropped(&self) -> Vec<ConditioningId> {
+        std::mem::take(&mut self.books.lock().dropped)
     }
 
     /// Nobody need wait any more: the engine is gone.
     pub fn close(&self) {
-        self.by_voice.lock().clear();
+        let mut books = self.books.lock();
+        *books = Books { next: books.next, ..Books::default() };
+        self.figures.shown(&books);
+    }
+
+    fn shrink(&self, books: &mut Books) {
+        while books.bytes > self.max_bytes {
+            let Some((_, version)) = books.idle.pop_first() else { break };
+            let Some(entry) = books.by_version.remove(&version) else { continue };
+            books.by_id.remove(&entry.id);
+            books.bytes -= entry.bytes;
+            books.dropped.push(entry.id);
+            self.figures.evicted.increment(1);
+        }
+        self.figures.shown(books);
     }
 }
+
+impl Books {
+    /// May go, unless something keeps it.
+    fn rest(&mut self, version: &str) {
+        let Some(entry) = self.by_version.get(version) else { return };
+        if entry.holders == 0 && entry.bytes > 0 && !self.pinned.contains(version) {
+            self.idle.insert(entry.used_at, version.to_owned());
+        }
+    }
+}
+
+/// Handles are made once: counting is an addition.
+struct Figures {
+    hits: Counter,
+    joined: Counter,
+    misses: Counter,
+    evicted: Counter,
+    prepare_ms: Counter,
+    saved_ms: Counter,
+    bytes: Gauge,
+    voices: Gauge,
+}
+
+impl Figures {
+    fn new(engine: &str) -> Self {
+        let engine = || engine.to_owned();
+        let lookups = |outcome: &'static str| counter!("ishowtts_voice_lookups_total", "engine" => engine(), "outcome" => outcome);
+        Self {
+            hits: lookups("hit"),
+            joined: lookups("joined"),
+            misses: lookups("miss"),
+            evicted: counter!("ishowtts_voice_evictions_total", "engine" => engine()),
+            prepare_ms: counter!("ishowtts_voice_prepare_ms_total", "engine" => engine()),
+            saved_ms: counter!("ishowtts_voice_saved_ms_total", "engine" => engine()),
+            bytes: gauge!("ishowtts_voice_cache_bytes", "engine" => engine()),
+            voices: gauge!("ishowtts_voice_cache_voices", "engine" => engine()),
+        }
+    }
+
+    fn found(&self, entry: &Entry) {
+        if entry.bytes == 0 {
+            self.joined.increment(1);
+        } else {
+            self.hits.increment(1);
+            self.saved_ms.increment(entry.elapsed_ms.round() as u64);
+        }
+    }
+
+    fn shown(&self, books: &Books) {
+        self.bytes.set(books.bytes as f64);
+        self.voices.set(books.by_version.len() as f64);
+    }
+}
+
+#[cfg(test)]
+#[path = "conditioning_tests.rs"]
+mod tests;

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    EngineState,
-    conditioning::Conditionings,
+    EngineState, Warm,
+    conditioning::{Asked, Conditionings, Held},
     gauges::Gauges,
     job::{Job, Pushed},
 };
@@ -25,9 +25,7 @@ use crate::{
         resample::resample,
         shape::{self, Shape},
     },
-    engine::{
-        Command, ConditioningId, EngineInfo, Event, EventSink, Fault, FaultKind, Host, StartHost, Ticket, Transcript,
-    },
+    engine::{Command, EngineInfo, Event, EventSink, Fault, FaultKind, Host, StartHost, Ticket, Transcript},
     error::Error,
     scheduler::{self, Class, Owner, RequestId, Scheduler},
     voices::Voice,
@@ -52,9 +50,8 @@ pub(super) struct Task {
 }
 
 /// A voice as an engine is to speak in it.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Prepared {
-    pub conditioning: ConditioningId,
+    pub conditioning: Held,
     /// That makes it as loud as the engine that its job began with.
     pub gain: f32,
 }
@@ -83,9 +80,9 @@ pub(super) struct Link {
     host: OnceLock<Box<dyn Host>>,
     core: Mutex<Core>,
     state: watch::Sender<EngineState>,
-    conditionings: Conditionings,
-    /// Prepared before the engine counts as ready.
-    pinned: Vec<Arc<Voice>>,
+    conditionings: Arc<Conditionings>,
+    /// Prepared before the engine counts as ready, and kept.
+    pinned: Mutex<Vec<Arc<Voice>>>,
     bounds: Bounds,
     unsaid: mpsc::UnboundedSender<Unsaid>,
     gauges: Gauges,
@@ -99,6 +96,8 @@ pub(super) struct Bounds {
     pub max_step: Duration,
     /// Speech must have started by then.
     pub max_wait: Duration,
+    /// Of prepared voices.
+    pub max_voice_bytes: u64,
     /// Told what ends the program.
     pub fatal: watch::Sender<Option<String>>,
 }
@@ -122,14 +121,16 @@ impl Link {
         unsaid: mpsc::UnboundedSender<Unsaid>,
     ) -> Arc<Self> {
         let gauges = Gauges::new(&name);
+        let conditionings = Conditionings::new(&name, bounds.max_voice_bytes);
+        conditionings.pin(&pinned);
         let link = Arc::new(Self {
             name,
             epoch: Instant::now(),
             host: OnceLock::new(),
             core: Mutex::default(),
             state: watch::Sender::new(EngineState::Loading),
-            conditionings: Conditionings::default(),
-            pinned,
+            conditionings,
+            pinned: Mutex::new(pinned),
             bounds,
             unsaid,
             gauges,
@@ -168,22 +169,40 @@ impl Link {
 
     /// # Errors
     /// What the engine has against the voice.
-    pub async fn conditioning(&self, voice: &Arc<Voice>) -> Result<ConditioningId, Error> {
-        let mut outcome = self.ask_for(voice);
-        let settled = outcome.wait_for(Option::is_some).await;
+    pub async fn conditioning(&self, voice: &Arc<Voice>) -> Result<Held, Error> {
+        let mut asked = self.ask_for(voice);
+        let settled = asked.outcome.wait_for(Option::is_some).await;
         match settled.as_deref() {
-            Ok(Some(Ok(id))) => Ok(*id),
+            Ok(Some(Ok(()))) => Ok(asked.held),
             Ok(Some(Err(fault))) => Err(self.error_of(fault.clone())),
             _ => Err(self.failed("it ended while it prepared the voice".to_owned())),
         }
     }
 
-    fn ask_for(&self, voice: &Arc<Voice>) -> watch::Receiver<Option<Result<ConditioningId, Fault>>> {
-        let (outcome, to_ask) = self.conditionings.get(voice);
-        if let Some(conditioning) = to_ask {
-            self.host().send(Command::Prepare { conditioning, voice: Arc::clone(voice) });
+    fn ask_for(&self, voice: &Arc<Voice>) -> Asked {
+        let asked = self.conditionings.get(voice);
+        if asked.is_new {
+            self.host().send(Command::Prepare { conditioning: asked.held.id, voice: Arc::clone(voice) });
         }
-        outcome
+        asked
+    }
+
+    /// These are prepared now, if the engine is loaded, and kept; others that were pinned may go.
+    pub fn pin(&self, voices: Vec<Arc<Voice>>) {
+        self.conditionings.pin(&voices);
+        self.pinned.lock().clone_from(&voices);
+        if self.core.lock().info.is_some() {
+            for voice in &voices {
+                drop(self.ask_for(voice));
+            }
+        }
+    }
+
+    /// Of the pinned voices: how many are prepared or given up, and how many there are.
+    pub fn warm(&self) -> Warm {
+        let loaded = self.core.lock().info.is_some();
+        let pinned = self.pinned.lock();
+        Warm { prepared: if loaded { self.conditionings.settled(&pinned) } else { 0 }, of: pinned.len() }
     }
 
     /// Queues the segments of `task`; the caller tells the job of it (`Job::add_part`).
@@ -306,12 +325,16 @@ impl Link {
                     ticket: admission.ticket,
                     budget_ms: segment.timed.then_some(admission.budget_ms),
                     segment,
-                    conditioning: task.prepared.conditioning,
+                    conditioning: task.prepared.conditioning.id,
                 });
             }
             if !plan.advance.is_empty() {
                 core.stepping_since = Some(Instant::now());
                 self.host().send(Command::Advance(plan.advance));
+            }
+            // After the segments that spoke with them were cancelled.
+            for conditioning in self.conditionings.take_dropped() {
+                self.host().send(Command::Forget(conditioning));
             }
             self.gauges.planned(scheduler);
             expired.extend(plan.expired.iter().filter_map(|request| core.tasks.remove(request)));
@@ -401,15 +424,27 @@ impl Link {
             core.scheduler = Some(Scheduler::new(self.bounds.queue.clone(), shape));
         }
         tracing::info!(engine = self.name, revision = info.revision, device = info.device, "engine loaded");
-        for voice in &self.pinned {
+        let pinned = self.pinned.lock().clone();
+        for voice in &pinned {
             drop(self.ask_for(voice));
         }
         self.warmed();
     }
 
+    fn prepared(&self, voice: &str, nbytes: u64, elapsed_ms: f64) {
+        let elapsed_ms = elapsed_ms.round();
+        if self.info().is_ok() {
+            tracing::debug!(engine = self.name, voice, nbytes, elapsed_ms, "voice prepared");
+        } else {
+            let Warm { prepared, of } = self.warm();
+            tracing::info!(engine = self.name, voice, elapsed_ms, "voice warmed up: {prepared} of {of}");
+        }
+    }
+
     /// Ready once the pinned voices are prepared.
     fn warmed(&self) {
-        if !self.conditionings.settled(&self.pinned) {
+        let Warm { prepared, of } = self.warm();
+        if prepared < of {
             return;
         }
         let info = self.core.lock().info.clone();
@@ -471,13 +506,14 @@ impl EventSink for Link {
         match event {
             Event::Loaded(info) => self.loaded(*info),
             Event::Prepared { conditioning, nbytes, elapsed_ms } => {
-                tracing::debug!(engine = self.name, nbytes, elapsed_ms, "voice prepared");
-                self.conditionings.settle(conditioning, Ok(()));
+                let voice = self.conditionings.settle(conditioning, Ok((nbytes, elapsed_ms)));
+                self.prepared(&voice.unwrap_or_default(), nbytes, elapsed_ms);
                 self.warmed();
             }
             Event::PrepareFailed { conditioning, fault } => {
-                tracing::warn!(engine = self.name, %fault, "voice not prepared");
-                self.conditionings.settle(conditioning, Err(fault));
+                let message = fault.message.clone();
+                let voice = self.conditionings.settle(conditioning, Err(fault)).unwrap_or_default();
+                tracing::warn!(engine = self.name, voice, fault = message, "voice not prepared");
                 self.warmed();
             }
             Event::Admitted { ticket, steps_left, chosen } => {

@@ -87,6 +87,15 @@ impl Default for Level {
 pub struct EngineStatus {
     pub name: String,
     pub state: EngineState,
+    pub warm: Warm,
+}
+
+/// How far the voices are that are to be prepared before the engine is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Warm {
+    /// Or given up; the log says why.
+    pub prepared: usize,
+    pub of: usize,
 }
 
 #[derive(Debug, Clone)]

@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     scheduler,
     text::{self, Piece},
-    voices::Library,
+    voices::{Library, Voice},
 };
 
 /// How often hangs and requests that waited too long are looked for.
@@ -58,9 +58,10 @@ impl Speech {
             },
             max_step: Duration::from_secs_f64(config.speech.max_step_s),
             max_wait: Duration::from_secs_f64(config.queue.max_wait_s),
+            max_voice_bytes: (config.voices.cache_mib as u64) << 20,
             fatal: fatal.clone(),
         };
-        let pinned: Vec<_> = voices.get(&config.voices.default).into_iter().collect();
+        let pinned = pinned(&config, &voices);
         let links = engines
             .into_iter()
             .map(|(name, start)| Link::start(name, start, pinned.clone(), bounds.clone(), unsaid.clone()))
@@ -236,9 +237,20 @@ impl Speech {
         &self.voices
     }
 
+    /// Prepares the default voice and those of `voices.preload` as the library has them now, and keeps these versions.
+    pub fn pin_voices(&self) {
+        let pinned = pinned(&self.config, &self.voices);
+        for link in &self.links {
+            link.pin(pinned.clone());
+        }
+    }
+
     #[must_use]
     pub fn engines(&self) -> Vec<EngineStatus> {
-        self.links.iter().map(|link| EngineStatus { name: link.name.clone(), state: link.state() }).collect()
+        self.links
+            .iter()
+            .map(|link| EngineStatus { name: link.name.clone(), state: link.state(), warm: link.warm() })
+            .collect()
     }
 
     /// True when every configured engine is loaded and the pinned voices are prepared and measured.
@@ -289,6 +301,22 @@ impl Speech {
             tracing::error!("an engine did not end cleanly");
         }
     }
+}
+
+/// Voices that are always prepared: the default one and those that are to be preloaded.
+fn pinned(config: &Config, voices: &Library) -> Vec<Arc<Voice>> {
+    let mut pinned: Vec<Arc<Voice>> = Vec::new();
+    let preload = config.voices.preload.iter().map(|name| (name, true));
+    for (name, is_preload) in std::iter::once((&config.voices.default, false)).chain(preload) {
+        match voices.resolve(name) {
+            Ok(voice) if pinned.iter().all(|held| held.version != voice.version) => pinned.push(voice),
+            Ok(_) => {}
+            // Of the default one the library has told.
+            Err(error) if is_preload => tracing::warn!("voices.preload: {error}"),
+            Err(_) => {}
+        }
+    }
+    pinned
 }
 
 /// Has an engine say some of a job's segments. If it does not take them, the job has failed.

@@ -18,7 +18,14 @@ async fn the_process_answers() {
 async fn ready_tells_every_engine() {
     let ready = get(&app().await, "/readyz").await;
     assert_eq!(ready.status, 200);
-    assert_eq!(ready.json(), serde_json::json!({"ready": true, "engines": [{"name": "fake", "state": "ready"}]}));
+    assert_eq!(
+        ready.json(),
+        serde_json::json!({
+            "ready": true,
+            "percent": 100,
+            "engines": [{"name": "fake", "state": "ready", "voices": {"prepared": 1, "of": 1}}],
+        })
+    );
 
     let broken = app_with(Config::default(), FakeOptions { fail_load: true, ..FakeOptions::default() }).await;
     let answer = get(&broken, "/readyz").await;
