@@ -28,7 +28,7 @@ NATIVE_SOURCES := $(shell find src voices python/ishowtts/web -type f 2>/dev/nul
 BASE_PYTHON = $(shell $(BIN)/python -c 'import sys; print(sys._base_executable)')
 CARGO := PATH="$(CURDIR)/$(BIN):$$PATH" PYO3_PYTHON=$$($(BIN)/python -c 'import sys; print(sys._base_executable)') cargo
 # What a server can be asked from outside, and how it starts and ends.
-BINARY_TESTS := $(addprefix tests/test_,$(addsuffix .py,server speech openai_client hostile surfaces websocket binary))
+BINARY_TESTS := $(addprefix tests/test_,$(addsuffix .py,server speech openai_client hostile surfaces voices_api websocket binary))
 TEST_JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ "$$n" -lt 8 ] && echo "$$n" || echo 8)
 
 # A virtual environment that was moved, or whose interpreter is gone, is made again.

@@ -10,6 +10,12 @@ pub enum Error {
     Invalid { code: &'static str, message: String, param: Option<&'static str> },
     #[error("no voice is called {name:?}; GET /v1/audio/voices lists them{}", hint(.nearest))]
     UnknownVoice { name: String, nearest: Option<String> },
+    /// What is there stands against it.
+    #[error("{message}")]
+    Conflict { code: &'static str, message: String },
+    /// The disk does not take it.
+    #[error("{message}")]
+    Storage { code: &'static str, message: String },
     #[error("no engine or model is called {name:?}; GET /v1/models lists them")]
     UnknownModel { name: String },
     #[error("the text has {chars} characters; at most {limit} are taken in one request")]
@@ -44,7 +50,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Invalid { code, .. } => code,
+            Self::Invalid { code, .. } | Self::Conflict { code, .. } | Self::Storage { code, .. } => code,
             Self::UnknownVoice { .. } => "voice_not_found",
             Self::UnknownModel { .. } => "model_not_found",
             Self::TextTooLong { .. } => "text_too_long",

@@ -13,7 +13,8 @@ pub mod voices;
 pub mod _native {
     #[pymodule_export]
     use crate::bridge::{
-        Config, Runtime, Stream, audio_decode, audio_encode, audio_loudness, audio_resample, audio_stretch, subtitles,
+        Config, Runtime, Stream, Voices, audio_decode, audio_encode, audio_loudness, audio_resample, audio_stretch,
+        subtitles,
     };
 
     #[pymodule_init]

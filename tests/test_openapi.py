@@ -28,12 +28,14 @@ def document(tone: Server) -> dict[str, Any]:
 
 
 def test_schemathesis_finds_nothing(start: Callable[..., Server], tmp_path: Path) -> None:
-    """All of its checks, on made-up requests, good and bad, to every operation."""
+    """All of its checks but one, on made-up requests, good and bad, to every operation. A shipped voice is there again
+    once the voice that stood in its place is deleted, which looks to it like a deletion that did nothing."""
     server = start(engine="fake", config="[engines.fake]\naudio_ms_per_char = 40\n")
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json", "--checks", "all",
         "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "60", "--generation-deterministic",
-        "--exclude-tag", "websockets", "--request-timeout", "30", "--continue-on-failure", "--no-color",
+        "--exclude-tag", "websockets", "--exclude-checks", "use_after_free",
+        "--request-timeout", "30", "--continue-on-failure", "--no-color",
     ]  # fmt: skip
     environment = os.environ | {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(TESTS)}
     ended = subprocess.run(

@@ -16,6 +16,7 @@ mod log;
 mod runtime;
 mod stepping;
 mod stream;
+mod voices;
 mod wait;
 
 use pyo3::prelude::*;
@@ -26,6 +27,7 @@ pub use self::{
     host::start,
     runtime::Runtime,
     stream::{Stream, subtitles},
+    voices::Voices,
 };
 
 /// What else importing `ishowtts._native` does.

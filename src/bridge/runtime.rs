@@ -32,6 +32,7 @@ use super::{
     convert::{json_to_python, python_to_json},
     errors, host,
     stream::Stream,
+    voices,
     wait::{SIGNAL_PERIOD, aside, wait},
 };
 use crate::{
@@ -40,7 +41,7 @@ use crate::{
     http,
     scheduler::{Class, Owner},
     speech::{EngineState, Level, Loudness, Speech, SpeechRequest},
-    voices::{Library, Voice},
+    voices::{Store, Voice, watch},
 };
 
 /// As over HTTP.
@@ -59,7 +60,7 @@ static OPEN: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
 pub(super) struct Inner {
     config: Arc<crate::config::Config>,
-    library: Library,
+    store: Arc<Store>,
     speech: OnceLock<Arc<Speech>>,
     /// None once dropped.
     tokio: Option<tokio::runtime::Runtime>,
@@ -75,8 +76,7 @@ impl Inner {
     fn new(config: Arc<crate::config::Config>) -> io::Result<Arc<Self>> {
         super::log::start(&config.log.level);
         http::install_metrics();
-        let (library, problems) =
-            Library::load(config.voices_directory(), &config.voices.default, &config.voices.aliases);
+        let (store, problems) = Store::open(config.voices_directory(), &config.voices.default, &config.voices.aliases);
         for problem in problems {
             tracing::warn!("{problem}");
         }
@@ -85,7 +85,7 @@ impl Inner {
         let handle = tokio.handle().clone();
         let inner = Arc::new(Self {
             config,
-            library,
+            store: Arc::new(store),
             speech: OnceLock::new(),
             tokio: Some(tokio),
             handle,
@@ -106,7 +106,10 @@ impl Inner {
     fn speech(&self) -> &Arc<Speech> {
         self.speech.get_or_init(|| {
             let _inside = self.handle.enter();
-            Speech::start(Arc::clone(&self.config), self.library.clone(), self.hosts())
+            if let Err(error) = watch(&self.store) {
+                tracing::warn!(%error, "changes in the folder of voices are not seen before the next start");
+            }
+            Speech::start(Arc::clone(&self.config), Arc::clone(&self.store), self.hosts())
         })
     }
 
@@ -115,7 +118,7 @@ impl Inner {
         let config = &self.config;
         let first = match config.engine.as_str() {
             auto::AUTO => {
-                let clones = self.library.default_voice().is_ok_and(|voice| voice.reference.is_some());
+                let clones = self.store.library().default_voice().is_ok_and(|voice| voice.reference.is_some());
                 auto::choose(&config.engines, clones)
             }
             named => named.to_owned(),
@@ -298,20 +301,7 @@ impl Runtime {
 
     /// The library, sorted by id.
     fn voices<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let voices = PyList::empty(py);
-        for voice in self.inner.library.iter() {
-            let dict = PyDict::new(py);
-            dict.set_item("id", &voice.id)?;
-            dict.set_item("name", &voice.name)?;
-            dict.set_item("description", &voice.description)?;
-            dict.set_item("languages", &voice.languages)?;
-            dict.set_item("licence", &voice.licence)?;
-            dict.set_item("default", self.is_default(&voice.id))?;
-            let aliases = self.inner.library.aliases().filter(|(_, id)| *id == voice.id).map(|(alias, _)| alias);
-            dict.set_item("aliases", aliases.collect::<Vec<_>>())?;
-            voices.append(dict)?;
-        }
-        Ok(voices)
+        voices::list(py, &self.inner.store.library())
     }
 
     /// The engines of the route, in its order.
@@ -410,12 +400,6 @@ impl Runtime {
 
     fn __exit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, _error: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
         self.close(py);
-    }
-}
-
-impl Runtime {
-    fn is_default(&self, id: &str) -> bool {
-        self.inner.library.default_voice().is_ok_and(|voice| voice.id == id)
     }
 }
 

@@ -142,6 +142,8 @@ pub struct Voices {
     pub default: String,
     /// The user's own; empty: `voices` in the data directory. Loading makes it absolute.
     pub directory: PathBuf,
+    /// Of a form with a clip in it.
+    pub max_upload_bytes: usize,
     /// Other names of voices, OpenAI's among them.
     pub aliases: BTreeMap<String, String>,
     /// Voices that are prepared before the server is ready, and stay so.
@@ -277,6 +279,7 @@ impl Default for Voices {
         Self {
             default: "heart".into(),
             directory: PathBuf::new(),
+            max_upload_bytes: 32 << 20,
             aliases: openai.iter().map(|(alias, voice)| ((*alias).to_owned(), (*voice).to_owned())).collect(),
             preload: Vec::new(),
             cache_mib: 256,

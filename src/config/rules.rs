@@ -153,6 +153,11 @@ const RULES: &[Rule] = &[
         },
     },
     Rule {
+        key: "voices.max_upload_bytes",
+        must_be: "a whole number, 1 or more",
+        fault: |config| at_least(1, config.voices.max_upload_bytes),
+    },
+    Rule {
         key: "voices.aliases",
         must_be: "a table from other names to voices' ids such as { narrator = \"heart\" }, of 64 characters at most",
         fault: |config| {

@@ -63,7 +63,7 @@ fn info(name: &str) -> EngineInfo {
         sample_rate_hz: 24_000,
         languages: Vec::new(),
         scripts: Vec::new(),
-        clones_voices: false,
+        clones_voices: true,
         shapes_voices: false,
         licence: "Apache-2.0".to_owned(),
         device: "cpu".to_owned(),

@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     scheduler::{Class, Owner},
     speech::{Level, Loudness, Pcm, Said, Speaking, SpeechRequest},
+    voices::Voice,
 };
 
 pub const SAMPLE_RATE_HZ: HeaderName = HeaderName::from_static("x-ishowtts-sample-rate-hz");
@@ -65,6 +66,8 @@ pub struct Call {
     pub text: String,
     pub model: Option<String>,
     pub voice: Option<String>,
+    /// A voice outside of the library, in the place of `voice`.
+    pub own_voice: Option<Arc<Voice>>,
     pub spec: Spec,
     pub level: Level,
     pub wrap: Wrap,
@@ -161,7 +164,7 @@ fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest
         engine: models::engine_of(&app.speech.engines(), call.model.as_deref())?,
         text: call.text.clone(),
         voice: call.voice.clone(),
-        own_voice: None,
+        own_voice: call.own_voice.clone(),
         whole: false,
         language: call.language.clone(),
         speed: call.speed,

@@ -104,8 +104,9 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
     responses((status = 200, body = Vec<VoiceSummary>, description = "All of them, without aliases"), EveryError))]
 pub async fn voices(State(app): State<Arc<App>>) -> Response {
     let engine = &app.config.engine;
-    let voices = app.speech.voices().iter();
-    let summaries: Vec<_> = voices
+    let library = app.speech.voices();
+    let summaries: Vec<_> = library
+        .iter()
         .map(|voice| VoiceSummary {
             id: &voice.id,
             engine,
@@ -170,6 +171,7 @@ fn parse(body: &[u8], takes: impl Fn(Option<&str>, &str) -> bool) -> Result<Call
         text: fields::text("text", given.take("text"))?,
         voice: fields::name("voice_id", given.take("voice_id"))?,
         model,
+        own_voice: None,
         spec: Format::Wav.into(),
         level: Level::default(),
         wrap: Wrap::Plain,
@@ -201,7 +203,7 @@ fn takes(app: &App, engine: Option<&str>, param: &str) -> bool {
 }
 
 /// For people.
-fn label(engine: &str) -> String {
+pub fn label(engine: &str) -> String {
     let mut letters = engine.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -21,6 +21,9 @@ const SERVER: &str = "server_error";
 /// A load takes about a second: there is nothing better to promise.
 const LOADING_RETRY_AFTER_S: u64 = 1;
 
+/// Most uploads take less.
+const UPLOAD_RETRY_AFTER_S: u64 = 5;
+
 /// Input that a message quotes is cut there.
 const MAX_MESSAGE_CHARS: usize = 600;
 
@@ -97,6 +100,20 @@ impl ApiError {
     pub fn body_too_slow(limit: Duration) -> Self {
         let message = format!("the body did not arrive within {} s", limit.as_secs());
         Self::invalid(StatusCode::REQUEST_TIMEOUT, "body_too_slow", message)
+    }
+
+    #[must_use]
+    pub fn too_many_uploads() -> Self {
+        let message = "the server takes no further upload now; try again in a few seconds";
+        let told = Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "too_many_uploads", message);
+        Self { retry_after_s: Some(UPLOAD_RETRY_AFTER_S), ..told }
+    }
+
+    #[must_use]
+    pub fn no_clip(voice: &str) -> Self {
+        let told =
+            Self::invalid(StatusCode::NOT_FOUND, "clip_not_found", format!("the voice {voice:?} has no such clip"));
+        Self { param: Some("voice"), ..told }
     }
 
     #[must_use]
@@ -177,6 +194,9 @@ impl From<Error> for ApiError {
         let (status, kind, param, retry_after_s) = match &error {
             Error::Invalid { param, .. } => (StatusCode::BAD_REQUEST, INVALID_REQUEST, *param, None),
             Error::UnknownVoice { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("voice"), None),
+            Error::Conflict { .. } => (StatusCode::CONFLICT, INVALID_REQUEST, Some("id"), None),
+            Error::Storage { code: "storage_full", .. } => (StatusCode::INSUFFICIENT_STORAGE, SERVER, None, None),
+            Error::Storage { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, None, None),
             Error::UnknownModel { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("model"), None),
             Error::TextTooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, Some("input"), None),
             Error::Refused { .. } => (StatusCode::UNPROCESSABLE_ENTITY, INVALID_REQUEST, Some("input"), None),
@@ -232,6 +252,9 @@ mod tests {
         let cases = [
             (Error::invalid("bad", Some("speed"), "no"), 400, "invalid_request_error", "bad"),
             (Error::UnknownVoice { name: text(), nearest: None }, 404, "invalid_request_error", "voice_not_found"),
+            (Error::Conflict { code: "voice_exists", message: text() }, 409, "invalid_request_error", "voice_exists"),
+            (Error::Storage { code: "storage_full", message: text() }, 507, "server_error", "storage_full"),
+            (Error::Storage { code: "storage_failed", message: text() }, 500, "server_error", "storage_failed"),
             (Error::UnknownModel { name: text() }, 404, "invalid_request_error", "model_not_found"),
             (Error::TextTooLong { chars: 2, limit: 1 }, 413, "invalid_request_error", "text_too_long"),
             (Error::Refused { message: text() }, 422, "invalid_request_error", "text_refused"),

@@ -100,6 +100,15 @@ impl Fields {
         self.values.remove(name).unwrap_or(Value::Null)
     }
 
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)
+    }
+
+    /// In the place of what was given.
+    pub fn put(&mut self, name: &str, value: Value) {
+        self.values.insert(name.to_owned(), value);
+    }
+
     /// Names of fields that change nothing, as far as a header can hold them.
     pub fn ignored_header(&self) -> Option<HeaderValue> {
         if self.ignored.is_empty() { None } else { HeaderValue::from_str(&self.ignored.join(", ")).ok() }

@@ -30,6 +30,9 @@ pub enum Route {
     CompatTts,
     Models,
     Voices,
+    VoiceLibrary,
+    Preview,
+    OriginalVoices,
     WebSocket,
     ElevenLabs,
     Health,
@@ -54,6 +57,11 @@ impl Route {
             "/v1/models" => Self::Models,
             "/v1/audio/voices" => Self::Voices,
             "/v1/ws" => Self::WebSocket,
+            "/v1/voices" => Self::VoiceLibrary,
+            "/api/voices" => Self::OriginalVoices,
+            _ if path.starts_with("/v1/voices/") && path.ends_with("/preview") => Self::Preview,
+            _ if path.starts_with("/v1/voices/") => Self::VoiceLibrary,
+            _ if path.starts_with("/api/voices/") => Self::OriginalVoices,
             _ if path.starts_with("/v1/models/") => Self::Models,
             _ if path.starts_with("/v1/text-to-speech/") => Self::ElevenLabs,
             _ => Self::Other,
@@ -63,7 +71,7 @@ impl Route {
     /// Whether it speaks.
     #[must_use]
     pub const fn speaks(self) -> bool {
-        matches!(self, Self::Speech | Self::Tts | Self::Captions | Self::CompatTts)
+        matches!(self, Self::Speech | Self::Tts | Self::Captions | Self::CompatTts | Self::Preview)
     }
 
     #[must_use]
@@ -75,6 +83,9 @@ impl Route {
             Self::CompatTts => "/api/tts",
             Self::Models => "/v1/models",
             Self::Voices => "/v1/audio/voices",
+            Self::VoiceLibrary => "/v1/voices",
+            Self::Preview => "/v1/voices/preview",
+            Self::OriginalVoices => "/api/voices",
             Self::WebSocket => "/v1/ws",
             Self::ElevenLabs => "/v1/text-to-speech",
             Self::Health => "/healthz",
@@ -86,9 +97,10 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 17] = [
+const STATUSES: [(u16, &str); 20] = [
     (101, "101"),
     (200, "200"),
+    (201, "201"),
     (204, "204"),
     (304, "304"),
     (400, "400"),
@@ -96,12 +108,14 @@ const STATUSES: [(u16, &str); 17] = [
     (404, "404"),
     (405, "405"),
     (408, "408"),
+    (409, "409"),
     (413, "413"),
     (422, "422"),
     (429, "429"),
     (500, "500"),
     (503, "503"),
     (504, "504"),
+    (507, "507"),
     (499, "499"),
     (0, "other"),
 ];

@@ -1,9 +1,10 @@
-//! HTTP: one file per surface. Runs on tokio's threads; never waits for Python, never touches a disk.
+//! HTTP: one file per surface. Runs on tokio's threads; never waits for Python; what touches a disk is done aside.
 
 mod accept;
 mod body;
 mod call;
 mod compat;
+mod compat_voices;
 mod connection;
 mod door;
 mod elevenlabs;
@@ -12,6 +13,7 @@ mod encoding;
 mod error;
 mod events;
 mod fields;
+mod form;
 mod guard;
 mod health;
 mod metrics;
@@ -25,6 +27,8 @@ mod sound;
 #[cfg(test)]
 mod tests;
 mod voices;
+mod voices_change;
+mod voices_preview;
 mod web;
 mod ws;
 mod ws_context;
@@ -50,6 +54,7 @@ use tokio::sync::watch;
 use self::{
     connection::Door,
     error::ApiError,
+    form::Uploads,
     guard::Guard,
     metrics::{Metrics, UPKEEP_PERIOD},
     ws_socket::Sockets,
@@ -70,6 +75,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     sockets: Sockets,
     workers: Arc<Workers>,
+    uploads: Uploads,
     started_unix_s: u64,
 }
 
@@ -80,8 +86,16 @@ impl App {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let workers = Arc::new(Workers::start((config.threads() / THREADS_PER_ENCODER).max(1))?);
-        let (metrics, sockets) = (Metrics::new(), Sockets::new());
-        Ok(Arc::new(Self { speech, config, guard, metrics, sockets, workers, started_unix_s }))
+        Ok(Arc::new(Self {
+            speech,
+            config,
+            guard,
+            metrics: Metrics::new(),
+            sockets: Sockets::new(),
+            workers,
+            uploads: Uploads::new(),
+            started_unix_s,
+        }))
     }
 }
 
@@ -100,7 +114,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/health", get(compat::health))
         .route("/api/voices", get(compat::voices))
         .route("/api/tts", post(compat::speak))
+        .route(
+            "/api/voices/{id}/reference",
+            get(compat_voices::reference).post(compat_voices::replace).delete(compat_voices::restore),
+        )
+        .route("/api/voices/{id}/reference/audio", get(compat_voices::audio))
         .route("/v1/audio/voices", get(voices::list))
+        .route("/v1/voices", get(voices::all).post(voices_change::add))
+        .route("/v1/voices/{id}", get(voices::one).post(voices_change::change).delete(voices_change::remove))
+        .route("/v1/voices/{id}/audio", get(voices::audio))
+        .route("/v1/voices/{id}/preview", post(voices_preview::preview))
         .route("/v1/ws", get(ws::connect))
         .route("/v1/text-to-speech/{voice_id}/stream-input", get(elevenlabs::stream_input))
         .route("/v1/models", get(models::list))

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{
@@ -16,13 +17,15 @@ use super::{
     door::{Arrival, Ttfa},
     error::{ApiError, Names},
     fields::{self, Fields},
+    form::{self, Form},
     metrics::Route,
-    openapi::{CaptionFiles, CaptionRequest, PlayQuery, Sound, SpeechErrors, SpeechRequest},
+    openapi::{CaptionFiles, CaptionRequest, PlayQuery, Sound, SpeechErrors, SpeechForm, SpeechRequest},
 };
 use crate::{
     audio::Format,
     error::Error,
     speech::{Caption, Said, subtitles},
+    voices::Voice,
 };
 
 pub const NAMES: Names = Names { text: "text", voice: "voice", engine: "engine" };
@@ -48,6 +51,25 @@ pub const SPEECH_FIELDS: [&str; 16] = [
 ];
 pub const CAPTION_FIELDS: [&str; 9] =
     ["text", "voice", "engine", "language", "format", "speed", "seed", "cache", "params"];
+/// Of a form: a clip to clone, and what is said in it.
+pub const REFERENCE_AUDIO: &str = "reference_audio";
+pub const REFERENCE_TEXT: &str = "reference_text";
+pub const FORM_FIELDS: [&str; 13] = [
+    "text",
+    "voice",
+    "engine",
+    "language",
+    "format",
+    "response_format",
+    "stream_format",
+    "speed",
+    "seed",
+    "stream",
+    "cache",
+    "params",
+    REFERENCE_TEXT,
+];
+const FORM_TEXTS: [&str; 7] = ["text", "voice", "engine", "language", "format", "params", REFERENCE_TEXT];
 /// Fields of a query that are text even if they look like a number.
 const TEXTS: [&str; 5] = ["text", "voice", "engine", "language", "format"];
 
@@ -72,12 +94,16 @@ pub struct Captions {
 /// Speaks a text.
 ///
 /// The sound comes while it is made. With `stream_format` `sse` or `jsonl` it comes as events, with captions between
-/// them; every one of them is a `SpeechEvent`. Text that no engine can say is refused with 422, never left out.
+/// them; every one of them is a `SpeechEvent`. Text that no engine can say is refused with 422, never left out. As a form,
+/// with the same fields, it takes a clip to clone in the place of a voice: nothing of it is kept.
 #[utoipa::path(post, path = "/v1/tts", tag = "speech", operation_id = "speak",
-    request_body(content = SpeechRequest, examples(
-        ("plain" = (summary = "A sound file", value = json!({"text": "Hello there. How are you today?"}))),
-        ("events" = (summary = "Events with captions",
-            value = json!({"text": "It costs $100.", "voice": "rowan", "format": "pcm", "stream_format": "jsonl"}))),
+    request_body(content(
+        (SpeechRequest = "application/json", examples(
+            ("plain" = (summary = "A sound file", value = json!({"text": "Hello there. How are you today?"}))),
+            ("events" = (summary = "Events with captions",
+                value = json!({"text": "It costs $100.", "voice": "rowan", "format": "pcm", "stream_format": "jsonl"}))),
+        )),
+        (SpeechForm = "multipart/form-data")
     )),
     responses(Sound, SpeechErrors))]
 pub async fn speak(
@@ -86,9 +112,12 @@ pub async fn speak(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
-    let call = audio_call(Fields::parse(&body, &SPEECH_FIELDS)?)?;
-    drop(body);
+    let call = if Form::is(&parts.headers) {
+        form_call(&app, Form::read(&app, &parts, body, &[REFERENCE_AUDIO]).await?).await?
+    } else {
+        let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
+        audio_call(Fields::parse(&body, &SPEECH_FIELDS)?)?
+    };
     call::answer(&app, Caller { parts: &parts, arrival, route: Route::Tts }, call).await
 }
 
@@ -161,7 +190,40 @@ pub async fn captions(
     Ok((Extension(Ttfa { ms: sent.ttfa_ms }), headers, text).into_response())
 }
 
-fn audio_call(mut given: Fields) -> Result<Call, Error> {
+/// With a clip of the caller's own in the place of a voice; it is forgotten with the answer.
+async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
+    let clip = form.file(REFERENCE_AUDIO);
+    let mut given = Fields::of_query(std::mem::take(&mut form.texts), &FORM_FIELDS, &FORM_TEXTS)?;
+    if let Some(Value::String(params)) = given.peek("params") {
+        let wrong = |_| Error::invalid("invalid_value", Some("params"), "\"params\" must be a JSON object");
+        let params: Map<String, Value> = serde_json::from_str(params).map_err(wrong)?;
+        given.put("params", params.into());
+    }
+    let text = given.take(REFERENCE_TEXT);
+    let call = audio_call(given)?;
+    let Some(clip) = clip else {
+        return match text {
+            Value::Null => Ok(call),
+            _ => Err(reference("\"reference_text\" is what is said in \"reference_audio\": give both").into()),
+        };
+    };
+    if call.voice.is_some() {
+        return Err(reference("\"reference_audio\" takes the place of \"voice\": give one of them").into());
+    }
+    let Some(text) = text.as_str().map(str::trim).filter(|text| !text.is_empty()) else {
+        let message = "\"reference_text\" is missing: it must hold what is said in \"reference_audio\"";
+        return Err(Error::invalid("transcript_missing", Some(REFERENCE_TEXT), message).into());
+    };
+    let clip = form::prepare(app, REFERENCE_AUDIO, clip).await?;
+    let own_voice = Some(Arc::new(Voice::of_wav(clip.wav().into(), text)));
+    Ok(Call { own_voice, cache: false, ..call })
+}
+
+fn reference(message: &str) -> Error {
+    Error::invalid("invalid_reference", Some(REFERENCE_AUDIO), message)
+}
+
+pub fn audio_call(mut given: Fields) -> Result<Call, Error> {
     let (format, openai) = (given.take("format"), given.take("response_format"));
     let (param, format) = if format.is_null() { ("response_format", openai) } else { ("format", format) };
     let format = fields::format(param, format)?.unwrap_or(Format::Wav);
@@ -174,6 +236,7 @@ fn call_of(mut given: Fields, format: Format) -> Result<Call, Error> {
         text: fields::text("text", given.take("text"))?,
         model: fields::name("engine", given.take("engine"))?,
         voice: fields::voice(given.take("voice"))?,
+        own_voice: None,
         spec: fields::spec(format, &given.take("sample_rate"), &given.take("bitrate"))?,
         level: fields::level(given.take("loudness"), &given.take("volume"))?,
         wrap: fields::choice("stream_format", given.take("stream_format"), &WRAPS)?.unwrap_or(Wrap::Plain),

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     engine::{FakeHost, FakeOptions},
     speech::{Loudness, Speech},
-    voices::Library,
+    voices::Store,
 };
 
 const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
@@ -33,10 +33,10 @@ fn unmeasured(mut config: Config) -> Config {
 }
 
 async fn service(config: &Arc<Config>, engines: Vec<FakeOptions>) -> Arc<Speech> {
-    let (voices, _) = Library::load(Path::new(""), &config.voices.default, &config.voices.aliases);
+    let (voices, _) = Store::open(Path::new(""), &config.voices.default, &config.voices.aliases);
     let engines = engines.into_iter().map(|options| (options.info.name.clone(), FakeHost::start(options))).collect();
     let config = &Arc::new(unmeasured(Config::clone(config)));
-    let speech = Speech::start(Arc::clone(config), voices, engines);
+    let speech = Speech::start(Arc::clone(config), Arc::new(voices), engines);
     speech.wait_ready().await.ok();
     speech
 }

@@ -210,7 +210,7 @@ impl Speech {
 
     /// Measures the default voice of every engine as soon as that is loaded.
     pub(super) async fn warm_levels(&self) {
-        if let Ok(voice) = self.voices.get(&self.config.voices.default) {
+        if let Ok(voice) = self.voices().get(&self.config.voices.default) {
             for link in self.links.iter().filter(|_| !self.levels_are_warm()) {
                 let mut state = link.watch_state();
                 drop(state.wait_for(|state| !matches!(state, EngineState::Loading)).await);

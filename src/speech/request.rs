@@ -110,7 +110,7 @@ pub(super) fn script(
         engine: first.info.name.clone(),
         voice: Arc::clone(voice),
         seed: resolved.seed,
-        may_fall_back: request.engine.is_none() && request.own_voice.is_none(),
+        may_fall_back: request.engine.is_none(),
         // There is nothing to join: just as the engine makes it.
         joining: (config.join.enabled && !request.whole).then(|| joining(&config.join)),
         order: Order { class: request.class, owner: request.owner, streamed: request.streamed, continues: false },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dispatch::Link;
-use crate::{engine::EngineInfo, error::Error, text};
+use crate::{engine::EngineInfo, error::Error, text, voices::Voice};
 
 /// A loaded engine on the way of one request.
 pub(super) struct Stop {
@@ -28,6 +28,29 @@ pub(super) fn route(links: &[Arc<Link>], engine: Option<&str>) -> Result<Vec<Sto
         }
     }
     if stops.is_empty() { Err(Error::ShuttingDown) } else { Ok(stops) }
+}
+
+/// Without the engines that cannot speak with the voice.
+///
+/// # Errors
+/// None can.
+pub(super) fn with_voice(mut route: Vec<Stop>, voice: &Voice) -> Result<Vec<Stop>, Error> {
+    let names: Vec<_> = route.iter().map(|stop| stop.info.name.clone()).collect();
+    route.retain(|stop| can_speak_as(&stop.info, voice));
+    if route.is_empty() {
+        let names = names.join(", ");
+        let message = format!(
+            "the voice {:?} is a clip to clone, which no engine here can ({names}); GET /v1/models tells which clone voices",
+            voice.id
+        );
+        return Err(Error::invalid("voice_not_cloned", Some("voice"), message));
+    }
+    Ok(route)
+}
+
+/// A voice that is nothing but a clip has to be cloned; one with hints means something to others.
+pub(super) fn can_speak_as(info: &EngineInfo, voice: &Voice) -> bool {
+    info.clones_voices || voice.reference.is_none() || !voice.hints.is_empty()
 }
 
 /// Why an engine cannot say this text; none if, as far as is known before it is asked, it can.

@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     scheduler,
     text::{self, Piece},
-    voices::{Library, Voice},
+    voices::{Library, Store, Voice},
 };
 
 /// How often hangs and requests that waited too long are looked for.
@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(250);
 
 pub struct Speech {
     pub(super) config: Arc<Config>,
-    pub(super) voices: Library,
+    pub(super) store: Arc<Store>,
     /// In the order of the route.
     pub(super) links: Vec<Arc<Link>>,
     shelf: Arc<Shelf>,
@@ -47,7 +47,7 @@ impl Speech {
     /// Starts the engines, the default one first. Must be called inside a tokio runtime. Loading goes on in the
     /// background.
     #[must_use]
-    pub fn start(config: Arc<Config>, voices: Library, engines: Vec<(String, StartHost)>) -> Arc<Self> {
+    pub fn start(config: Arc<Config>, store: Arc<Store>, engines: Vec<(String, StartHost)>) -> Arc<Self> {
         let (unsaid, told) = mpsc::unbounded_channel();
         let fatal = watch::Sender::new(None);
         let bounds = Bounds {
@@ -61,17 +61,18 @@ impl Speech {
             max_voice_bytes: (config.voices.cache_mib as u64) << 20,
             fatal: fatal.clone(),
         };
-        let pinned = pinned(&config, &voices);
+        let pinned = pinned(&config, &store.library());
         let links = engines
             .into_iter()
             .map(|(name, start)| Link::start(name, start, pinned.clone(), bounds.clone(), unsaid.clone()))
             .collect();
         let shelf = Shelf::new(config.speech.cache_mib << 20);
         let (levels, closing) = (Levels::new(config.loudness.mode), AtomicBool::new(false));
-        let speech = Arc::new(Self { config, voices, links, shelf, levels, closing, fatal });
+        let speech = Arc::new(Self { config, store, links, shelf, levels, closing, fatal });
         let warming = Arc::clone(&speech);
         tokio::spawn(async move { warming.warm_levels().await });
         tokio::spawn(Self::tick(Arc::downgrade(&speech)));
+        tokio::spawn(Self::repin(Arc::downgrade(&speech), speech.store.subscribe()));
         tokio::spawn(Self::reroute(Arc::downgrade(&speech), told));
         speech
     }
@@ -97,8 +98,9 @@ impl Speech {
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = match &request.own_voice {
             Some(voice) => Arc::clone(voice),
-            None => self.voices.resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
+            None => self.voices().resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
         };
+        let route = route::with_voice(route, &voice)?;
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(mut speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
             self.set_level(&mut speaking, &request.level, &voice).await;
@@ -197,6 +199,14 @@ impl Speech {
         Ok((job, speaking))
     }
 
+    /// The versions that are always prepared are those that the library has now.
+    async fn repin(speech: std::sync::Weak<Self>, mut changes: watch::Receiver<Arc<Library>>) {
+        while changes.changed().await.is_ok() {
+            let Some(speech) = speech.upgrade() else { return };
+            speech.pin_voices();
+        }
+    }
+
     /// Gives what one engine could not say to the next one of the route that can.
     async fn reroute(speech: std::sync::Weak<Self>, mut told: mpsc::UnboundedReceiver<Unsaid>) {
         while let Some(unsaid) = told.recv().await {
@@ -215,12 +225,11 @@ impl Speech {
         let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
         for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
             let Ok(info) = link.info() else { continue };
-            if route::cannot_say(&info, &line.segment.text, language).is_some() {
+            let voice = &unsaid.job.script.voice;
+            if route::cannot_say(&info, &line.segment.text, language).is_some() || !route::can_speak_as(&info, voice) {
                 continue;
             }
-            let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, &unsaid.job.script.voice).await else {
-                continue;
-            };
+            let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, voice).await else { continue };
             tracing::info!(from = unsaid.engine, to = link.name, "segment goes to the next engine");
             let segments = vec![unsaid.segment];
             let task = Task { job: Arc::clone(&unsaid.job), segments: segments.clone(), prepared, open: false };
@@ -232,14 +241,20 @@ impl Speech {
         Err(unsaid.error.clone())
     }
 
+    /// As they stand now.
     #[must_use]
-    pub fn voices(&self) -> &Library {
-        &self.voices
+    pub fn voices(&self) -> Arc<Library> {
+        self.store.library()
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Prepares the default voice and those of `voices.preload` as the library has them now, and keeps these versions.
-    pub fn pin_voices(&self) {
-        let pinned = pinned(&self.config, &self.voices);
+    fn pin_voices(&self) {
+        let pinned = pinned(&self.config, &self.voices());
         for link in &self.links {
             link.pin(pinned.clone());
         }

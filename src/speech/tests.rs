@@ -8,7 +8,7 @@ use crate::{
     engine::{FakeHost, FakeOptions, Gate},
     error::Error,
     scheduler::{Class, Owner},
-    voices::{Library, Voice},
+    voices::{Store, Voice},
 };
 
 pub(super) const THREE: &str =
@@ -47,10 +47,10 @@ pub(super) async fn service(mut config: Config, engines: Vec<FakeOptions>) -> Ar
 
 pub(super) async fn levelled(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
     let (voices, problems) =
-        Library::load(std::path::Path::new("/nonexistent"), &config.voices.default, &config.voices.aliases);
+        Store::open(std::path::Path::new("/nonexistent"), &config.voices.default, &config.voices.aliases);
     assert!(problems.is_empty(), "{problems:?}");
     let engines = engines.into_iter().map(|options| (options.info.name.clone(), FakeHost::start(options))).collect();
-    let speech = Speech::start(Arc::new(config), voices, engines);
+    let speech = Speech::start(Arc::new(config), voices.into(), engines);
     speech.wait_ready().await.ok();
     speech
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{MAX_NAME_CHARS, Reference, Voice};
+use super::{Fault, MAX_NAME_CHARS, Reference, Voice};
 
 /// The same as for requests, whose speed it multiplies.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=4.0;
@@ -13,7 +13,7 @@ const VERSION_HEX_DIGITS: usize = 32;
 /// What a voice outside of the library is called.
 const OWN_CLIP: &str = "reference";
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
     id: String,
@@ -24,12 +24,13 @@ struct Manifest {
     licence: String,
     #[serde(default = "own_pace")]
     speed: f64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     engine: BTreeMap<String, toml::Table>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<ReferenceTable>,
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReferenceTable {
     text: String,
@@ -40,50 +41,58 @@ fn own_pace() -> f64 {
 }
 
 /// Lower-case ASCII, so that ids are the same on every file system and never a path.
-pub(super) fn is_id(name: &str) -> bool {
+#[must_use]
+pub fn is_id(name: &str) -> bool {
     let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     name.len() <= MAX_NAME_CHARS
         && name.starts_with(letter)
         && name.chars().all(|other| letter(other) || matches!(other, '-' | '_'))
 }
 
-/// The voice that `manifest` describes, in the folder `folder_name`.
+/// The voice that `manifest` describes, in the folder of the voice `id`.
 ///
 /// # Errors
-/// What is wrong, on one line, beginning with the line of the file where it has one.
-pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Bytes>) -> Result<Voice, String> {
-    let text = std::str::from_utf8(manifest).map_err(|_| "is not valid UTF-8; save it as UTF-8".to_owned())?;
+/// What is wrong, beginning with the line of the file where it has one.
+pub(super) fn parse(id: &str, manifest: &[u8], clip: Option<Bytes>) -> Result<Voice, Fault> {
     let version = version(manifest, clip.as_ref());
-    let parsed: Manifest = toml::from_str(text).map_err(|error| located(text, &error))?;
-    if parsed.id != folder_name {
-        return Err(format!("id is {:?}, but the folder is {folder_name:?}; make them the same", parsed.id));
+    let parsed: Manifest = read(manifest)?;
+    if parsed.id != id {
+        let message = format!("id is {:?}, but the folder is {id:?}; make them the same", parsed.id);
+        return Err(Fault::new("id_mismatch", message));
     }
     if !SPEEDS.contains(&parsed.speed) {
-        return Err(format!("speed must be a number from 0.25 to 4, not {:?}", parsed.speed));
+        let message = format!("speed must be a number from 0.25 to 4, not {:?}", parsed.speed);
+        return Err(Fault::new("bad_speed", message));
     }
     for (key, value) in [("name", &parsed.name), ("licence", &parsed.licence)] {
         if value.trim().is_empty() {
-            return Err(format!("{key} must not be empty"));
+            return Err(Fault::new("empty_value", format!("{key} must not be empty")));
         }
     }
     if let Some(language) = parsed.languages.iter().find(|language| !is_language(language)) {
-        return Err(format!("languages must be BCP 47 tags such as \"en-US\", not {language:?}"));
+        let message = format!("languages must be BCP 47 tags such as \"en-US\", not {language:?}");
+        return Err(Fault::new("bad_language", message));
     }
     if parsed.languages.is_empty() {
-        return Err("languages must name at least one, such as [\"en-US\"]".to_owned());
+        return Err(Fault::new("bad_language", "languages must name at least one, such as [\"en-US\"]"));
     }
     let reference = match (parsed.reference, clip) {
         (Some(table), Some(_)) if table.text.trim().is_empty() => {
-            return Err("reference.text must hold the words of reference.wav".to_owned());
+            return Err(Fault::new("text_empty", "reference.text must hold the words of reference.wav"));
         }
         (Some(table), Some(clip)) => Some(Reference { clip, text: table.text }),
-        (Some(_), None) => return Err("has [reference], but there is no reference.wav beside it".to_owned()),
-        (None, Some(_)) => return Err("has no [reference] with the text of the reference.wav beside it".to_owned()),
+        (Some(_), None) => {
+            return Err(Fault::new("clip_missing", "has [reference], but there is no reference.wav beside it"));
+        }
+        (None, Some(_)) => {
+            let message = "has no [reference] with the text of the reference.wav beside it";
+            return Err(Fault::new("text_missing", message));
+        }
         (None, None) => None,
     };
     let hint = |(engine, table): (String, toml::Table)| match json(toml::Value::Table(table)) {
         Ok(hints) => Ok((engine, hints)),
-        Err(fault) => Err(format!("engine.{engine}: {fault}")),
+        Err(fault) => Err(Fault::new("bad_hint", format!("engine.{engine}: {fault}"))),
     };
     Ok(Voice {
         id: parsed.id,
@@ -97,6 +106,54 @@ pub(super) fn parse(folder_name: &str, manifest: &[u8], clip: Option<Bytes>) -> 
         reference,
         shape: Default::default(),
     })
+}
+
+/// What `parse` makes the same voice of.
+///
+/// # Errors
+/// Hints that TOML cannot hold.
+pub(super) fn write(voice: &Voice) -> Result<String, Fault> {
+    let manifest = Manifest {
+        id: voice.id.clone(),
+        name: voice.name.clone(),
+        description: voice.description.clone(),
+        languages: voice.languages.clone(),
+        licence: voice.licence.clone(),
+        speed: voice.speed,
+        engine: voice
+            .hints
+            .iter()
+            .map(|(engine, hints)| {
+                toml::Table::try_from(hints)
+                    .map(|hints| (engine.clone(), hints))
+                    .map_err(|_| Fault::new("bad_hint", format!("engine.{engine} must be an object without null")))
+            })
+            .collect::<Result<_, _>>()?,
+        reference: voice.reference.as_ref().map(|reference| ReferenceTable { text: reference.text.clone() }),
+    };
+    toml::to_string(&manifest).map_err(|error| Fault::new("manifest_invalid", error.to_string()))
+}
+
+/// `override.toml`: what is said in the clip that takes the place of another.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverrideManifest {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+/// # Errors
+/// As `parse`.
+pub(super) fn parse_override(manifest: &[u8]) -> Result<Option<String>, Fault> {
+    let OverrideManifest { text } = read(manifest)?;
+    match text {
+        Some(text) if text.trim().is_empty() => Err(Fault::new("text_empty", "text must hold the words of the clip")),
+        text => Ok(text),
+    }
+}
+
+pub(super) fn write_override(text: Option<&str>) -> String {
+    toml::to_string(&OverrideManifest { text: text.map(str::to_owned) }).unwrap_or_default()
 }
 
 /// The same clip and text are the same version, whatever the file is called.
@@ -124,7 +181,30 @@ fn version(manifest: &[u8], clip: Option<&Bytes>) -> String {
     if let Some(clip) = clip {
         hasher.update(clip);
     }
+    shortened(&hasher)
+}
+
+pub(super) fn overridden_version(baseline: &str, text: &str, clip: &Bytes) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(baseline.as_bytes()).update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes()).update(clip);
+    shortened(&hasher)
+}
+
+fn shortened(hasher: &blake3::Hasher) -> String {
     hasher.finalize().to_hex()[..VERSION_HEX_DIGITS].to_owned()
+}
+
+fn read<T: DeserializeOwned>(manifest: &[u8]) -> Result<T, Fault> {
+    let text =
+        std::str::from_utf8(manifest).map_err(|_| Fault::new("not_utf8", "is not valid UTF-8; save it as UTF-8"))?;
+    toml::from_str(text).map_err(|error| {
+        let code = match error.message() {
+            message if message.starts_with("unknown field") => "unknown_key",
+            message if message.starts_with("missing field") => "missing_key",
+            _ => "manifest_invalid",
+        };
+        Fault::new(code, located(text, &error))
+    })
 }
 
 fn located(text: &str, error: &toml::de::Error) -> String {
@@ -172,7 +252,7 @@ mod tests {
     }
 
     fn fault(manifest: &str) -> String {
-        parse("a", manifest.as_bytes(), None).expect_err(manifest)
+        parse("a", manifest.as_bytes(), None).expect_err(manifest).message
     }
 
     #[test]
@@ -219,6 +299,42 @@ mod tests {
         assert!(parse("a", voiceless.as_bytes(), clip(b"")).is_err());
         assert!(parse("a", HEAD.as_bytes(), clip(b"")).is_err());
         assert!(parse("a", b"\xff", None).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_the_same_voice() {
+        let text = format!(
+            "{HEAD}speed = 2\n[engine.x]\nn = -3\nlist = [1.5, true]\n[engine.x.y]\nz = \"\"\n[reference]\ntext = \"Hi.\\n\"\n"
+        );
+        for (text, clip) in [(text.as_str(), clip(b"clip")), (HEAD, None)] {
+            let voice = parse("a", text.as_bytes(), clip.clone()).expect("valid");
+            let again = parse("a", write(&voice).expect("written").as_bytes(), clip).expect("valid");
+            assert_eq!(Voice { version: voice.version.clone(), ..again }, voice);
+        }
+        let mut voice = parse("a", HEAD.as_bytes(), None).expect("valid");
+        voice.hints.insert("x".into(), serde_json::json!({"y": null}));
+        assert_eq!(write(&voice).expect_err("no null in TOML").code, "bad_hint");
+    }
+
+    #[test]
+    fn an_override_holds_a_text_or_nothing() {
+        for text in [None, Some("Hi \"there\".\n")] {
+            assert_eq!(parse_override(write_override(text).as_bytes()), Ok(text.map(str::to_owned)));
+        }
+        assert_eq!(parse_override(b"text = ' '").expect_err("empty").code, "text_empty");
+        assert_eq!(parse_override(b"texts = 'a'").expect_err("unknown").code, "unknown_key");
+    }
+
+    #[test]
+    fn faults_have_names() {
+        let code = |manifest: &str, clip| parse("a", manifest.as_bytes(), clip).expect_err(manifest).code;
+        assert_eq!(code(&format!("{HEAD}gain = 1\n"), None), "unknown_key");
+        assert_eq!(code("id = \"a\"\n", None), "missing_key");
+        assert_eq!(code("id = ", None), "manifest_invalid");
+        assert_eq!(code(&format!("{HEAD}[reference]\ntext = \"Hi.\"\n"), None), "clip_missing");
+        assert_eq!(code(&format!("{HEAD}[reference]\ntext = \" \"\n"), clip(b"")), "text_empty");
+        assert_eq!(code(HEAD, clip(b"")), "text_missing");
+        assert_eq!(code(&format!("{HEAD}[reference]\ntext = \"a\"\ntexts = 1\n"), clip(b"")), "unknown_key");
     }
 
     #[test]

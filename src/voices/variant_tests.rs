@@ -1,16 +1,16 @@
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Config;
+use crate::{config::Config, voices::Store};
 
-fn library() -> Library {
+fn library() -> Arc<Library> {
     let config = Config::default();
-    Library::load(Path::new(""), &config.voices.default, &config.voices.aliases).0
+    Store::open(Path::new(""), &config.voices.default, &config.voices.aliases).0.library()
 }
 
-fn with_clip() -> (tempfile::TempDir, Library) {
+fn with_clip() -> (tempfile::TempDir, Arc<Library>) {
     let root = tempfile::tempdir().expect("a directory");
     let folder = root.path().join("mine");
     std::fs::create_dir(&folder).expect("created");
@@ -20,9 +20,9 @@ fn with_clip() -> (tempfile::TempDir, Library) {
     let sound: Vec<f32> = (0..48_000).map(|index| (index as f32 * 0.05).sin() * 0.3).collect();
     let encoder = crate::audio::encode::wav_file(&sound, 24_000);
     std::fs::write(folder.join("reference.wav"), &encoder).expect("written");
-    let (library, problems) = Library::load(root.path(), "heart", &Config::default().voices.aliases);
+    let (store, problems) = Store::open(root.path(), "heart", &Config::default().voices.aliases);
     assert!(problems.is_empty(), "{problems:?}");
-    (root, library)
+    (root, store.library())
 }
 
 fn fault(library: &Library, name: &str) -> String {

@@ -1,7 +1,7 @@
-"""fake: a deterministic tone for tests and simulations. Its pitch follows text, voice, reference clip and seed, its length the text
-and the speed; its options set how long everything takes. With ``faults = true``, markers in the text make it fail in
-every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``). ``[choose]`` makes it tell
-what it chose, and that this was for want of time if it has less than a second."""
+"""fake: a deterministic tone for tests and simulations. Its pitch follows text, voice, reference clip and seed, its
+length the text and the speed; its options set how long everything takes. With ``faults = true``, markers in the text
+make it fail in every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``). ``[choose]``
+makes it tell what it chose, and that this was for want of time if it has less than a second."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{audio::Format, error::Error};
 
-type Responses = BTreeMap<String, RefOr<Response>>;
+pub(super) type Responses = BTreeMap<String, RefOr<Response>>;
 
 /// The sample rate of the engine that comes with the program.
 const EXAMPLE_RATE_HZ: u32 = 24_000;
@@ -183,6 +183,11 @@ fn speech_errors(names: Names) -> Responses {
             "there is nothing to say: the text has no letters and no digits",
         ),
         Error::invalid("invalid_parameter", None, "the engine knows no parameter \"depth\""),
+        Error::invalid(
+            "voice_not_cloned",
+            Some("voice"),
+            "the voice \"mine\" is a clip to clone, which no engine here can",
+        ),
         Error::UnknownVoice { name: text("hart"), nearest: Some(text("heart")) },
         Error::UnknownModel { name: text("gpt-4") },
         Error::TooSlow,
@@ -202,11 +207,12 @@ fn speech_errors(names: Names) -> Responses {
         ApiError::body_too_large(1 << 20),
         ApiError::panicked(),
     ];
-    by_status(told.chain(of_http).collect())
+    let of_forms = super::voices::form_errors("reference_audio");
+    by_status(told.chain(of_http).chain(if names == native::NAMES { of_forms } else { Vec::new() }).collect())
 }
 
 /// One answer for each status, with an example for each code.
-fn by_status(errors: Vec<ApiError>) -> Responses {
+pub(super) fn by_status(errors: Vec<ApiError>) -> Responses {
     let mut statuses: BTreeMap<String, Vec<ApiError>> = BTreeMap::new();
     for error in errors {
         let known = statuses.entry(error.status().as_str().to_owned()).or_default();
@@ -267,12 +273,12 @@ fn event_stream(schema: &str, example: String) -> Content {
     ContentBuilder::new().schema(Some(Schema::from(event))).example(Some(example.into())).build()
 }
 
-fn described(description: &str) -> ResponseBuilder {
+pub(super) fn described(description: &str) -> ResponseBuilder {
     let id = told("Of this answer, also in the log; the request's own if it has one", text());
     ResponseBuilder::new().description(description).header(request_id::HEADER.as_str(), id)
 }
 
-fn one(status: &str, response: ResponseBuilder) -> Responses {
+pub(super) fn one(status: &str, response: ResponseBuilder) -> Responses {
     BTreeMap::from([(status.to_owned(), RefOr::T(response.build()))])
 }
 

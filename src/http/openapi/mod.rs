@@ -3,6 +3,7 @@
 
 mod answers;
 mod requests;
+mod voices;
 
 use std::sync::OnceLock;
 
@@ -19,13 +20,17 @@ pub use self::{
         CaptionFiles, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors, OriginalSpeechErrors, Sound,
         SpeechErrors, StreamInputErrors, WebSocketErrors,
     },
-    requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
+    requests::{
+        CaptionRequest, OpenAiSpeechRequest, OriginalReferenceUpload, OriginalSpeechRequest, PlayQuery, PreviewRequest,
+        SpeechForm, SpeechRequest, VoiceUpload,
+    },
+    voices::{OriginalReferenceErrors, VoiceClip, VoiceClipErrors, VoiceErrors, VoiceRemoveErrors, VoiceUploadErrors},
 };
 use super::{
-    compat, elevenlabs,
+    compat, compat_voices, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
-    health, models, native, openai, voices, web, ws,
+    health, models, native, openai, voices as library, voices_change, voices_preview, web, ws,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +43,7 @@ use super::{
     servers((url = "/", description = "This server")),
     tags(
         (name = "speech", description = "Our own way to ask for speech"),
+        (name = "voices", description = "The voices, and your own among them"),
         (name = "openai", description = "As OpenAI's clients ask"),
         (name = "websockets", description = "For text that is still being written"),
         (name = "original", description = "As the front end of the original iShowTTS asks"),
@@ -50,7 +56,14 @@ use super::{
         openai::speech,
         ws::connect,
         elevenlabs::stream_input,
-        voices::list,
+        library::list,
+        library::all,
+        library::one,
+        library::audio,
+        voices_change::add,
+        voices_change::change,
+        voices_change::remove,
+        voices_preview::preview,
         models::list,
         models::one,
         health::healthz,
@@ -61,7 +74,11 @@ use super::{
         web::docs,
         compat::health,
         compat::voices,
-        compat::speak
+        compat::speak,
+        compat_voices::reference,
+        compat_voices::replace,
+        compat_voices::restore,
+        compat_voices::audio
     ),
     components(schemas(SpeechEvent, OpenAiSpeechEvent, native::Captions, Envelope))
 )]
@@ -127,8 +144,8 @@ mod tests {
 
     #[test]
     fn every_route_is_described() {
-        let router = include_str!("../mod.rs").split(".route(\"").skip(1);
-        let routes: BTreeSet<_> = router.map(|route| &route[..route.find('"').expect("a quote")]).collect();
+        let router = include_str!("../mod.rs").split(".route(").skip(1);
+        let routes: BTreeSet<_> = router.map(|route| route.split('"').nth(1).expect("a path")).collect();
         let document = document();
         let described = document["paths"].as_object().expect("paths").keys().map(String::as_str);
         assert_eq!(described.chain(NOT_DESCRIBED).collect::<BTreeSet<_>>(), routes);
@@ -156,6 +173,10 @@ mod tests {
             ("CaptionRequest", &native::CAPTION_FIELDS),
             ("OpenAiSpeechRequest", &super::super::openai_request::FIELDS),
             ("OriginalSpeechRequest", &compat::FIELDS),
+            ("PreviewRequest", &voices_preview::FIELDS),
+            ("SpeechForm", &[&native::FORM_FIELDS[..], &[native::REFERENCE_AUDIO]].concat()),
+            ("VoiceUpload", &[&voices_change::FIELDS[..], &[voices_change::AUDIO]].concat()),
+            ("OriginalReferenceUpload", &[&compat_voices::FIELDS[..], &[compat_voices::AUDIO]].concat()),
         ] {
             let properties = document["components"]["schemas"][schema]["properties"].as_object().expect("properties");
             let named: BTreeSet<_> = properties.keys().map(String::as_str).collect();

@@ -8,14 +8,14 @@ use utoipa::{
     openapi::{
         ObjectBuilder, OneOfBuilder, RefOr, Required, Schema, Type,
         path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::SchemaType,
+        schema::{KnownFormat, SchemaFormat, SchemaType},
     },
 };
 
 use super::super::{
-    compat,
+    compat, compat_voices,
     fields::{self, MAX_LANGUAGE_BYTES, MAX_NAME_CHARS, MAX_SPEED, MAX_VOLUME, MIN_SPEED, MIN_VOLUME},
-    native, openai_request,
+    native, openai_request, voices_change, voices_preview,
 };
 use crate::{
     audio::{Format, resample::RATES_HZ},
@@ -30,6 +30,14 @@ pub struct PlayQuery;
 pub struct CaptionRequest;
 /// The body of `POST /api/tts`.
 pub struct OriginalSpeechRequest;
+/// The form of `POST /v1/tts`.
+pub struct SpeechForm;
+/// The body of `POST /v1/voices/{id}/preview`.
+pub struct PreviewRequest;
+/// The form of `POST /v1/voices`.
+pub struct VoiceUpload;
+/// The form of `POST /api/voices/{id}/reference`.
+pub struct OriginalReferenceUpload;
 /// The body of `POST /v1/audio/speech`.
 pub struct OpenAiSpeechRequest;
 
@@ -39,19 +47,38 @@ enum Surface {
     Captions,
     OpenAi,
     Original,
+    Preview,
+    /// Of speech, with a clip.
+    Form,
+    Upload,
+    Override,
 }
 
 enum Kind {
     Text,
+    /// That may be empty.
+    Words,
     Name,
+    Id,
+    Languages,
     Voice,
     Language,
     Choice(Vec<&'static str>),
-    Number { minimum: f64, maximum: f64 },
-    Integer { minimum: i64, maximum: u64 },
+    Number {
+        minimum: f64,
+        maximum: f64,
+    },
+    Integer {
+        minimum: i64,
+        maximum: u64,
+    },
     Flag,
     Object,
     Any,
+    /// Of a form.
+    File,
+    /// In a form, where all is text.
+    Json,
 }
 
 struct Field {
@@ -71,6 +98,35 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
     let names = |choices: &[(&'static str, _)]| choices.iter().map(|(name, _)| *name).collect();
     let formats = || Format::ALL.iter().map(|format| format.name()).collect();
     Some(match (name, surface) {
+        ("text", Surface::Preview) => {
+            Field::new(Kind::Text, "What to say; without it a sentence in the voice's language.", Value::Null)
+        }
+        ("text", Surface::Upload) => Field::new(Kind::Text, "What is said in the clip, word for word.", Value::Null),
+        ("text", Surface::Override) => {
+            Field::new(Kind::Words, "What is said in the clip; empty: the voice's own text again.", Value::Null)
+        }
+        ("audio", _) => Field::new(Kind::File, "A clip of the voice, in any common format.", Value::Null),
+        (native::REFERENCE_AUDIO, _) => {
+            Field::new(Kind::File, "A clip to clone in the place of a voice. Nothing of it is kept.", Value::Null)
+        }
+        (native::REFERENCE_TEXT, _) => Field::new(Kind::Text, "What is said in `reference_audio`.", Value::Null),
+        ("id", _) => Field::new(Kind::Id, "Of the voice; without it, it is made of `name`.", Value::Null),
+        ("name", _) => Field::new(Kind::Name, "For people; without it the id.", Value::Null),
+        ("description", _) => Field::new(Kind::Words, "For people.", Value::Null),
+        ("licence", _) => {
+            Field::new(Kind::Name, "SPDX expression: who may use the voice, and how.", json!("NOASSERTION"))
+        }
+        ("language", Surface::Upload) => {
+            Field::new(Kind::Languages, "That the voice speaks, the main one first, parted by commas.", Value::Null)
+        }
+        ("speed", Surface::Upload) => {
+            let kind = Kind::Number { minimum: MIN_SPEED, maximum: MAX_SPEED };
+            Field::new(kind, "Multiplies the speed of requests.", json!(1.0))
+        }
+        ("engine", Surface::Upload) => {
+            Field::new(Kind::Json, "What engines are told of the voice: a JSON object by their names.", Value::Null)
+        }
+        ("params", Surface::Form) => Field::new(Kind::Json, "The engine's own parameters: a JSON object.", Value::Null),
         ("text" | "input", _) => Field::new(Kind::Text, "What to say.", Value::Null),
         ("voice", _) => Field::new(
             Kind::Voice,
@@ -89,7 +145,8 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
         ("format", Surface::Captions) => {
             Field::new(Kind::Choice(native::SUBTITLES.map(|(name, _)| name).into()), "Of the file.", json!("json"))
         }
-        ("format" | "response_format", Surface::Native) => {
+        ("format", Surface::Preview) => Field::new(Kind::Choice(formats()), "Of the sound.", json!("wav")),
+        ("format" | "response_format", Surface::Native | Surface::Form) => {
             let other = if name == "format" { "response_format" } else { "format" };
             Field::new(Kind::Choice(formats()), format!("Of the sound. Also taken as `{other}`."), json!("wav"))
         }
@@ -164,6 +221,7 @@ fn schema(field: Field, nullable: bool) -> Schema {
     let text = |base: ObjectBuilder| base.schema_type(types(Type::String));
     match field.kind {
         Kind::Text => base.schema_type(SchemaType::new(Type::String)).min_length(Some(1)).into(),
+        Kind::Words => text(base).into(),
         Kind::Name => name_schema(text(base)).into(),
         Kind::Voice if nullable => {
             let id = name_schema(ObjectBuilder::new().schema_type(SchemaType::new(Type::String)));
@@ -188,6 +246,13 @@ fn schema(field: Field, nullable: bool) -> Schema {
         Kind::Integer { minimum, maximum } => {
             base.schema_type(types(Type::Integer)).minimum(Some(minimum)).maximum(Some(maximum)).into()
         }
+        Kind::Id => text(base).pattern(Some("^[a-z0-9][a-z0-9_-]{0,63}$")).into(),
+        Kind::Languages => text(base)
+            .pattern(Some("^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})?(, ?[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})?){0,3}$"))
+            .examples(["en-US", "vi, en"])
+            .into(),
+        Kind::File => text(base).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary))).into(),
+        Kind::Json => text(base).content_media_type("application/json").examples(["{}"]).into(),
         Kind::Flag => base.schema_type(types(Type::Boolean)).into(),
         Kind::Any => base.schema_type(SchemaType::AnyValue).into(),
         Kind::Object => base.schema_type(types(Type::Object)).into(),
@@ -223,6 +288,45 @@ impl PartialSchema for OpenAiSpeechRequest {
     }
 }
 
+/// Where there is no null.
+fn form(surface: Surface, fields: &[&str], required: &[&str]) -> RefOr<Schema> {
+    let properties = fields.iter().filter_map(|name| Some((*name, schema(field(surface, name)?, false))));
+    let object = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
+    let object = required.iter().fold(object, |object, name| object.required(*name));
+    properties.fold(object, |object, (name, schema)| object.property(name, schema)).into()
+}
+
+impl PartialSchema for SpeechForm {
+    fn schema() -> RefOr<Schema> {
+        form(Surface::Form, &[&native::FORM_FIELDS[..], &[native::REFERENCE_AUDIO]].concat(), &["text"])
+    }
+}
+
+impl PartialSchema for PreviewRequest {
+    fn schema() -> RefOr<Schema> {
+        let fields = voices_preview::FIELDS;
+        let properties = fields.iter().filter_map(|name| Some((*name, schema(field(Surface::Preview, name)?, true))));
+        let object = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
+        properties.fold(object, |object, (name, schema)| object.property(name, schema)).into()
+    }
+}
+
+impl PartialSchema for VoiceUpload {
+    fn schema() -> RefOr<Schema> {
+        form(Surface::Upload, &[&voices_change::FIELDS[..], &[voices_change::AUDIO]].concat(), &[])
+    }
+}
+
+impl PartialSchema for OriginalReferenceUpload {
+    fn schema() -> RefOr<Schema> {
+        form(Surface::Override, &[&compat_voices::FIELDS[..], &[compat_voices::AUDIO]].concat(), &[])
+    }
+}
+
+impl ToSchema for SpeechForm {}
+impl ToSchema for PreviewRequest {}
+impl ToSchema for VoiceUpload {}
+impl ToSchema for OriginalReferenceUpload {}
 impl ToSchema for SpeechRequest {}
 impl ToSchema for CaptionRequest {}
 impl PartialSchema for OriginalSpeechRequest {

@@ -21,8 +21,8 @@ Frames = npt.NDArray[np.generic]
 
 
 def read_clip(clip: bytes | str | Path) -> tuple[Frames, int]:
-    """A file's content, or a path to it, to ``[frames, channels]`` and the sample rate: int16 or int32 as in the file (8 and
-    24 bits are lifted to those), or float32.
+    """A file's content, or a path to it, to ``[frames, channels]`` and the sample rate: int16 or int32 as in the file
+    (8 and 24 bits are lifted to those), or float32.
 
     WAV is read here. Any other format is read by the package soundfile where that is installed. Raises InvalidSetting.
     """

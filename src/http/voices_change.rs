@@ -1,0 +1,289 @@
+//! `POST` and `DELETE` of `/v1/voices`: the user's own voices come and go while the server speaks.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Request, State, rejection::PathRejection},
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    error::ApiError,
+    fields::{self, Fields},
+    form::{self, Form},
+    openapi::{VoiceRemoveErrors, VoiceUpload, VoiceUploadErrors},
+    voices::{self, Details, id_of},
+};
+use crate::{
+    error::Error,
+    text,
+    voices::{
+        Draft, Origin, Voice,
+        clip::{Prepared, Warning},
+        is_id,
+    },
+};
+
+/// Parts of the form that are text.
+pub const FIELDS: [&str; 8] = ["id", "name", "description", "language", "licence", "speed", "engine", "text"];
+/// Those that are text even if they look like a number.
+const TEXTS: [&str; 7] = ["id", "name", "description", "language", "licence", "engine", "text"];
+pub const AUDIO: &str = "audio";
+
+/// A voice that was added or changed, and what became of the clip.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VoiceAdded)]
+pub struct Added<'a> {
+    voice: Details<'a>,
+    /// None: the clip is the one that was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip: Option<Clip>,
+    /// What keeps the clip from being a good one, and what to do about it.
+    warnings: Vec<Told>,
+}
+
+/// A clip as it was prepared: mono, trimmed, cut to what engines use, at an even loudness.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VoiceClip)]
+pub struct Clip {
+    duration_s: f64,
+    sample_rate_hz: u32,
+    /// EBU R 128.
+    loudness_lufs: f64,
+    /// Speech over noise, estimated.
+    snr_db: f64,
+    /// Of the samples that were sent: how many stand at their ceiling, 0 to 1.
+    clipped_share: f64,
+    source: Source,
+}
+
+/// The file as it was sent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VoiceClipSource)]
+pub struct Source {
+    format: &'static str,
+    duration_s: f64,
+    channels: u16,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = VoiceWarning)]
+pub struct Told {
+    /// For programs; it stays the same from version to version.
+    code: &'static str,
+    /// For people.
+    message: String,
+}
+
+/// Adds a voice of your own.
+///
+/// `audio` is a clip of somebody who speaks, in any common format; 5 to 12 seconds without music and echo are best.
+/// `text` is what is said in it. The voice can be spoken with as soon as the answer is there.
+#[utoipa::path(post, path = "/v1/voices", tag = "voices", operation_id = "addVoice",
+    request_body(content = VoiceUpload, content_type = "multipart/form-data"),
+    responses((status = 201, body = Added, description = "It was added"), VoiceUploadErrors))]
+pub async fn add(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let upload = Upload::read(&app, &parts, body).await?;
+    let id = upload.id.clone().or_else(|| upload.draft.name.as_deref().map(slug)).ok_or_else(|| {
+        Error::invalid("id_missing", Some("id"), "\"id\" is missing: it must hold the voice's id, or \"name\" its name")
+    })?;
+    put(app, id, upload, false).await
+}
+
+/// Adds a voice of your own, or changes it.
+///
+/// What is not given stays as it was. A voice of your own goes before a shipped one with the same id.
+#[utoipa::path(post, path = "/v1/voices/{id}", tag = "voices", operation_id = "changeVoice",
+    params(("id" = String, Path, description = "An id", example = "mine", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")),
+    request_body(content = VoiceUpload, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, body = Added, description = "It was changed"),
+        (status = 201, body = Added, description = "It was added"),
+        VoiceUploadErrors
+    ))]
+pub async fn change(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let upload = Upload::read(&app, &parts, body).await?;
+    let id = id_of(id)?;
+    if upload.id.as_ref().is_some_and(|given| *given != id) {
+        return Err(Error::invalid("invalid_value", Some("id"), "\"id\" is another than that of the path").into());
+    }
+    put(app, id, upload, true).await
+}
+
+/// Removes a voice of your own, and its override.
+///
+/// Speech with it that has begun goes on. A shipped voice cannot be removed; what you put in its place can.
+#[utoipa::path(delete, path = "/v1/voices/{id}", tag = "voices", operation_id = "removeVoice",
+    params(("id" = String, Path, description = "An id", example = "mine")),
+    responses((status = 204, description = "It is gone"), VoiceRemoveErrors))]
+pub async fn remove(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let id = id_of(id)?;
+    let store = Arc::clone(app.speech.store());
+    form::aside(move || store.remove(&id)).await??;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result<Response, ApiError> {
+    let Upload { mut draft, prepared, .. } = upload;
+    if draft.languages.is_none() && prepared.is_some() {
+        draft.languages = draft.text.as_deref().and_then(text::language).map(|language| vec![language.to_owned()]);
+    }
+    let store = Arc::clone(app.speech.store());
+    let existed =
+        store.library().listed(&id).is_ok_and(|listed| listed.voice.id == id && listed.origin == Origin::User);
+    let listed = form::aside(move || store.put(&id, draft, replace)).await??;
+    let Voice { id, version, .. } = &*listed.voice;
+    tracing::info!(id, version, "a voice was {}", if existed { "changed" } else { "added" });
+    let (clip, warnings) = prepared.map_or((None, Vec::new()), |prepared| (Some(told(&prepared)), prepared.warnings));
+    let library = app.speech.voices();
+    let warnings = warnings.into_iter().map(|Warning { code, message }| Told { code, message }).collect();
+    let added = Added { voice: voices::details(&library, &listed), clip, warnings };
+    let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, Json(added)).into_response())
+}
+
+fn told(prepared: &Prepared) -> Clip {
+    let source = &prepared.source;
+    Clip {
+        duration_s: prepared.duration_s,
+        sample_rate_hz: prepared.sample_rate_hz,
+        loudness_lufs: prepared.loudness_lufs,
+        snr_db: prepared.snr_db,
+        clipped_share: prepared.clipped_share,
+        source: Source { format: source.format, duration_s: source.duration_s, channels: source.channels },
+    }
+}
+
+/// What a form says of a voice.
+struct Upload {
+    id: Option<String>,
+    draft: Draft,
+    prepared: Option<Prepared>,
+}
+
+impl Upload {
+    async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, ApiError> {
+        let mut form = Form::read(app, parts, body, &[AUDIO]).await?;
+        let audio = form.file(AUDIO);
+        let given = Fields::of_query(std::mem::take(&mut form.texts), &FIELDS, &TEXTS)?;
+        let (id, mut draft) = draft(given)?;
+        // Before the clip, which takes longest.
+        if let Some(id) = id.as_ref().filter(|id| !is_id(id)) {
+            return Err(
+                Error::invalid("invalid_id", Some("id"), format!("{id:?} cannot be a voice's id: {ID_RULE}")).into()
+            );
+        }
+        let prepared = match audio {
+            Some(audio) => Some(form::prepare(app, AUDIO, audio).await?),
+            None => None,
+        };
+        draft.clip = prepared.as_ref().map(|prepared| prepared.wav().into());
+        Ok(Self { id, draft, prepared })
+    }
+}
+
+const ID_RULE: &str = "it is made of a-z, 0-9, - and _, begins with a letter or a digit and has 64 characters at most";
+
+fn draft(mut given: Fields) -> Result<(Option<String>, Draft), Error> {
+    let id = fields::name("id", given.take("id"))?;
+    let speed = given.take("speed");
+    let languages = match given.take("language") {
+        Value::String(tags) => {
+            let tags = tags.split(',').map(|tag| fields::language(Value::from(tag.trim()), Value::Null));
+            Some(tags.map(|tag| tag.map(Option::unwrap_or_default)).collect::<Result<Vec<_>, _>>()?)
+        }
+        _ => None,
+    };
+    let hints = match given.take("engine") {
+        Value::String(table) => {
+            let wrong = |_| {
+                let message = "\"engine\" must be a JSON object from engines' names to what they are told of the voice";
+                Error::invalid("invalid_value", Some("engine"), message)
+            };
+            Some(serde_json::from_str(&table).map_err(wrong)?)
+        }
+        _ => None,
+    };
+    let draft = Draft {
+        name: fields::name("name", given.take("name"))?,
+        description: plain(given.take("description")),
+        languages,
+        licence: fields::name("licence", given.take("licence"))?,
+        speed: if speed.is_null() { None } else { Some(fields::speed(&speed)?) },
+        hints,
+        clip: None,
+        text: plain(given.take("text")),
+    };
+    Ok((id, draft))
+}
+
+fn plain(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// An id for a voice of that name, as far as its letters go; what is left may be none.
+fn slug(name: &str) -> String {
+    let mut id = String::new();
+    for letter in name.chars().flat_map(char::to_lowercase) {
+        match letter {
+            'a'..='z' | '0'..='9' | '_' if !id.is_empty() || letter != '_' => id.push(letter),
+            _ if !id.is_empty() && !id.ends_with('-') => id.push('-'),
+            _ => {}
+        }
+    }
+    id.trim_end_matches('-').chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_makes_an_id() {
+        for (name, id) in
+            [("My Voice", "my-voice"), ("  Anna_2 (old)", "anna_2-old"), ("_x", "x"), ("Ánh", "nh"), ("声", "")]
+        {
+            assert_eq!(slug(name), id, "{name}");
+        }
+        assert!(is_id(&slug(&"a ".repeat(100))));
+    }
+
+    #[test]
+    fn fields_are_checked() {
+        let of = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            draft(Fields::of_query(pairs, &FIELDS, &TEXTS).expect("fields"))
+        };
+        let (id, voice) =
+            of(&[("id", "7"), ("language", "vi, en-US"), ("speed", "1.5"), ("engine", "{\"x\": {}}")]).unwrap();
+        assert_eq!((id.as_deref(), voice.speed), (Some("7"), Some(1.5)));
+        assert_eq!(voice.languages.unwrap(), ["vi", "en-US"]);
+        assert!(voice.hints.unwrap().contains_key("x"));
+        for (name, value) in [("language", "not a tag"), ("speed", "fast"), ("engine", "[]"), ("name", ""), ("id", "")]
+        {
+            match of(&[(name, value)]) {
+                Err(Error::Invalid { param, .. }) => assert_eq!(param, Some(name)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a clip that lies in a voice's folder can be cloned: what an upload is prepared for is demanded of it.
+
+use std::time::Duration;
+
+use super::{Fault, clip::ClipError};
+use crate::audio::decode::{DecodeError, Limits, decode};
+
+/// Longer ones help no engine, and keeping them costs memory.
+const MAX_CLIP_S: f64 = 30.0;
+/// −60 dB of full scale: below it a clip is silent.
+const MIN_PEAK: f32 = 1e-3;
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+pub(super) fn check(clip: &[u8]) -> Result<(), Fault> {
+    if !is_wav(clip) {
+        return Err(Fault::new(
+            "unknown_clip_format",
+            "is not a WAV file; `ishowtts voices add` takes clips of any format, or convert it with ffmpeg",
+        ));
+    }
+    let limits = Limits { max_duration_s: MAX_CLIP_S, max_time: MAX_TIME, ..Limits::default() };
+    let decoded = decode(clip, &limits).map_err(|error| match error {
+        DecodeError::TooLong { .. } => Fault::new(
+            "clip_too_long",
+            format!("is longer than {MAX_CLIP_S} s; cut it to 5 to 12 s of speech, or let `ishowtts voices add` do it"),
+        ),
+        other => {
+            let error = ClipError::from(other);
+            Fault::new(error.code(), error.to_string())
+        }
+    })?;
+    if decoded.samples.iter().all(|sample| sample.abs() < MIN_PEAK) {
+        return Err(Fault::new("silent_clip", "is silent; record somebody who speaks"));
+    }
+    Ok(())
+}
+
+pub(super) fn is_wav(bytes: &[u8]) -> bool {
+    bytes.len() >= 12 && matches!(&bytes[..4], b"RIFF" | b"RF64") && &bytes[8..12] == b"WAVE"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::encode::wav_file;
+
+    fn wav(seconds: f64, level: f32) -> Vec<u8> {
+        let samples: Vec<f32> = (0..(seconds * 8e3) as usize).map(|n| level * (n as f32 * 0.2).sin()).collect();
+        wav_file(&samples, 8_000).to_vec()
+    }
+
+    #[test]
+    fn what_cannot_be_cloned_has_a_name() {
+        let fault = |clip: &[u8]| check(clip).expect_err("a fault").code;
+        assert_eq!(check(&wav(1.0, 0.5)), Ok(()));
+        assert_eq!(check(&wav(29.9, 0.5)), Ok(()));
+        assert_eq!(fault(&wav(30.5, 0.5)), "clip_too_long");
+        assert_eq!(fault(&wav(1.0, 0.0005)), "silent_clip");
+        assert_eq!(fault(&wav(0.0, 0.5)), "broken_clip");
+        assert_eq!(fault(b"ID3 and so on, no WAV"), "unknown_clip_format");
+        assert_eq!(fault(b""), "unknown_clip_format");
+    }
+}
