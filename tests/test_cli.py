@@ -85,9 +85,6 @@ class Native(types.ModuleType):
                 native.spoken.append((text, options))
                 return Stream()
 
-            def voices(self) -> list[dict[str, Any]]:
-                return [{"id": "heart", "name": "Heart", "languages": ["en"], "licence": "Apache-2.0"}]
-
             def engines(self) -> list[dict[str, Any]]:
                 return [{"name": "hibari", "state": "ready", "languages": ["en"], "device": "cpu"}]
 
@@ -100,7 +97,15 @@ class Native(types.ModuleType):
             def close(self) -> None:
                 native.calls.append("close")
 
+        class Voices:
+            def __init__(self, config: Config) -> None:
+                pass
+
+            def all(self) -> list[dict[str, Any]]:
+                return [{"id": "heart", "name": "Heart", "languages": ["en"], "licence": "Apache-2.0"}]
+
         self.Config = Config
+        self.Voices = Voices
         self.Runtime = Runtime
         self.subtitles = lambda format, text, captions: f"{format} of {text!r} with {len(captions)}: \u00e9\n"
 

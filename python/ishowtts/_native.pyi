@@ -1,6 +1,7 @@
 """The native module: the server, as Python sees it (src/bridge/)."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,49 @@ class Config:
     def threads(self) -> int:
         """The thread budget of the whole program."""
 
+class Voices:
+    """The library of voices, without engines. A server that runs sees what is changed here within a second.
+
+    All methods raise SpeechError.
+    """
+
+    def __new__(cls, config: Config) -> Voices: ...
+    def all(self) -> list[dict[str, Any]]:
+        """id, name, description, languages, licence, version, speed, origin ("shipped", "user"), overridden, cloned,
+        default, aliases and engine (hints by engine) of each, sorted by id."""
+
+    def get(self, id: str) -> dict[str, Any]:
+        """One by its id or alias, with reference_text and reference_audio (a WAV file's bytes, or None)."""
+
+    def preview_text(self, id: str) -> str:
+        """A sentence in the voice's language."""
+
+    def add(
+        self,
+        id: str,
+        clip: str | os.PathLike[str] | None = None,
+        *,
+        text: str | None = None,
+        name: str | None = None,
+        description: str | None = None,
+        languages: Sequence[str] | None = None,
+        licence: str | None = None,
+        speed: float | None = None,
+        engine: dict[str, dict[str, Any]] | None = None,
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """A voice of the user's own, cloned from ``clip``, a file of any common format, in which ``text`` is said.
+
+        ``replace``: or a change of the one that is there, in which what is not given stays. Returns the voice with the
+        prepared clip's duration_s and warnings.
+        """
+
+    def import_folder(self, folder: str | os.PathLike[str], *, replace: bool = False) -> dict[str, Any]:
+        """A voice's folder, as it is."""
+
+    def remove(self, id: str) -> None:
+        """The user's own under this id, and its override."""
+
 class Runtime:
     """Speech in this process, with or without a server.
 
@@ -79,7 +123,7 @@ class Runtime:
         """
 
     def voices(self) -> list[dict[str, Any]]:
-        """id, name, description, languages, licence, default and aliases of each, sorted by id."""
+        """As :meth:`Voices.all`."""
 
     def engines(self) -> list[dict[str, Any]]:
         """name and state ("loading", "ready", "broken") of each; when ready, the fields of

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import contextlib
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ishowtts.cli import say as saying
 from ishowtts.cli import serve as serving
 from ishowtts.cli import settings, tables
+from ishowtts.cli import voices as library
 from ishowtts.cli.failure import usage
 from ishowtts.errors import SpeechError
+
+if TYPE_CHECKING:
+    from ishowtts._native import Voices
 
 app = typer.Typer(
     name="ishowtts",
     help="Turns text into speech: a server, and the same voices on the command line.",
     add_completion=False,
 )
+voices_app = typer.Typer()
+app.add_typer(voices_app, name="voices")
 config_app = typer.Typer(help="Show or check the settings.")
 app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help=settings.CONFIG_HELP)]
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=settings.SET_HELP)]
 EngineName = Annotated[str | None, typer.Option("--engine", help=settings.ENGINE_HELP)]
+VoiceId = Annotated[str, typer.Argument(metavar="ID", help="A voice's id, made of a-z, 0-9, - and _.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 VOICE_COLUMNS = ("id", "name", "languages", "licence", "description", "aliases")
@@ -98,16 +105,102 @@ def say(
     return saying.run(loaded, saying.Saying(text, output, captions, play, voice, speed, seed))
 
 
-@app.command()
-def voices(as_json: Json = False, config: ConfigFile = None, assignments: Assignments = None) -> int:
+@voices_app.callback(invoke_without_command=True)
+def voices(
+    context: typer.Context, as_json: Json = False, config: ConfigFile = None, assignments: Assignments = None
+) -> int:
+    """List, add and remove voices."""
+    if context.invoked_subcommand is None:
+        return voices_list(as_json, config, assignments)
+    return 0
+
+
+@voices_app.command("list")
+def voices_list(as_json: Json = False, config: ConfigFile = None, assignments: Assignments = None) -> int:
     """List the voices."""
-    runtime = settings.start(settings.load(config, {}, assignments or [], log_level="warn"))
-    try:
-        found = runtime.voices()
-    finally:
-        runtime.close()
+    found = _library(config, assignments).all()
     _list(found, VOICE_COLUMNS, as_json)
     return 0
+
+
+@voices_app.command("show")
+def voices_show(
+    voice: VoiceId, as_json: Json = False, config: ConfigFile = None, assignments: Assignments = None
+) -> int:
+    """Show all that is known of a voice."""
+    found = library.shown(_library(config, assignments), voice)
+    if as_json:
+        tables.show_json(found)
+    else:
+        tables.show(("of the voice", "is"), found.items())
+    return 0
+
+
+@voices_app.command("add")
+def voices_add(
+    voice: VoiceId,
+    clip: Annotated[
+        str | None, typer.Argument(metavar="CLIP", help="A sound file of any common format, 5 to 12 s of speech.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="What is said in it; else that of CLIP's .txt file.")] = None,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    description: Annotated[str | None, typer.Option(help="For people.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Such as en-US, the main one first. May be repeated.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Who may use the voice, as an SPDX expression.")] = None,
+    speed: Annotated[float | None, typer.Option(help="Multiplies the speed of requests; 0.25 to 4.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Change a voice that is there.")] = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Add a voice of your own, or change it with --replace. A server that runs speaks with it a second later."""
+    about = library.About(text, name, description, language or None, licence, speed)
+    library.add(_library(config, assignments), voice, clip, about, replace=replace)
+    return 0
+
+
+@voices_app.command("remove")
+def voices_remove(
+    voices: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of voices of your own.")],
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Remove voices of your own. What they stood in the place of is there again."""
+    library.remove(_library(config, assignments), voices)
+    return 0
+
+
+@voices_app.command("preview")
+def voices_preview(
+    voice: VoiceId,
+    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Else a sentence in its language.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write a WAV file; -: to stdout.")
+    ] = None,
+    engine: EngineName = None,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Hear a voice."""
+    loaded = settings.load(config, {"--engine": engine}, assignments or [], log_level=settings.QUIET)
+    words = text or [library.library(loaded).preview_text(voice)]
+    return saying.run(loaded, saying.Saying(words, output, None, False, voice, 1.0, None))
+
+
+@voices_app.command("import")
+def voices_import(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Voices' folders, or clips with a .txt beside each.")],
+    replace: Annotated[bool, typer.Option("--replace", help="Change voices that are there.")] = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Add all voices of a folder."""
+    return library.import_folder(_library(config, assignments), folder, replace=replace)
+
+
+def _library(config: str | None, assignments: list[str] | None) -> Voices:
+    return library.library(settings.load(config, {}, assignments or [], log_level="warn"))
 
 
 @app.command()

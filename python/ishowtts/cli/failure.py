@@ -22,6 +22,9 @@ _MENDS = {
     "text_refused": "`ishowtts engines` tells what each can say",
     "deadline_exceeded": "raise queue.max_wait_s, or try again when the machine is less busy",
     "engine_failed": _SEE_MORE,
+    "voice_exists": "--replace changes it",
+    "voice_not_cloned": "`ishowtts engines` tells which clone voices",
+    "transcript_missing": "give it with --text, or in a .txt file beside the clip",
 }
 """By the stable code of src/error.rs."""
 

@@ -51,7 +51,7 @@ def load(
     try:
         from ishowtts._native import Config
     except ImportError as error:
-        raise _not_built(error) from error
+        raise not_built(error) from error
     config = Config.load(config_path, flags)
     if log_level is not None and ("log.level", "default") in {(key, origin) for key, _, origin in config.explain()}:
         config = Config.load(config_path, [*flags, ("log.level", log_level, "the command")])
@@ -92,7 +92,7 @@ def start(config: Config) -> Runtime:
     try:
         from ishowtts._native import Runtime
     except ImportError as error:
-        raise _not_built(error) from error
+        raise not_built(error) from error
     return Runtime(config)
 
 
@@ -106,5 +106,5 @@ def wait_ready(runtime: Runtime) -> None:
         raise
 
 
-def _not_built(error: ImportError) -> Failure:
+def not_built(error: ImportError) -> Failure:
     return Failure(f"the compiled part of ishowtts does not load ({error})", "install ishowtts again")
