@@ -162,9 +162,9 @@ class TestCaptions:
 class TestOriginal:
     def test_health_and_voices(self, tone: Server) -> None:
         health = json.loads(tone.get("/api/health").body)
-        assert health == {"status": "ok", "voices": 4, "default_voice": "heart"}
+        assert health == {"status": "ok", "voices": 8, "default_voice": "heart"}
         voices = json.loads(tone.get("/api/voices").body)
-        assert [voice["id"] for voice in voices] == ["hazel", "heart", "rowan", "wren"]
+        assert [voice["id"] for voice in voices] == ["finch", "hazel", "heart", "linden", "oak", "rowan", "willow", "wren"]
         assert set(voices[0]) == {"id", "engine", "engine_label", "language"}
 
     def test_it_speaks_with_all_the_fields_of_its_front_end(self, tone: Server) -> None:

@@ -143,7 +143,7 @@ fn entry<'a>(voice: &'a Voice, id: &'a str, alias_of: Option<&'a str>, is_defaul
         description: &voice.description,
         languages: &voice.languages,
         licence: &voice.licence,
-        cloned: voice.reference.is_some(),
+        cloned: voice.only_cloned(),
         is_default,
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn with_voice(mut route: Vec<Stop>, voice: &Voice) -> Result<Vec<Stop
 
 /// A voice that is nothing but a clip has to be cloned; one with hints means something to others.
 pub(super) fn can_speak_as(info: &EngineInfo, voice: &Voice) -> bool {
-    info.clones_voices || voice.reference.is_none() || !voice.hints.is_empty()
+    info.clones_voices || !voice.only_cloned()
 }
 
 /// Why an engine cannot say this text; none if, as far as is known before it is asked, it can.

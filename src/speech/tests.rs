@@ -507,7 +507,8 @@ async fn what_an_engine_chose_is_told_and_kept_unless_time_was_short() {
 /// A voice that is far softer than the target.
 #[tokio::test]
 async fn a_voice_is_measured_once_and_speaks_at_the_target() {
-    let speech = levelled(Config::default(), vec![fake(|_| {})]).await;
+    // One that clones is measured by its clip instead.
+    let speech = levelled(Config::default(), vec![fake(|options| options.info.clones_voices = false)]).await;
     assert!(speech.ready());
     let loudness = |samples: &[f32]| crate::audio::loudness::measure(samples, 24_000).unwrap().integrated_lufs;
     let off = SpeechRequest { level: Level { loudness: Some(Loudness::Off), volume: 1.0 }, ..request(THREE) };

@@ -34,6 +34,9 @@ struct Manifest {
 #[serde(deny_unknown_fields)]
 struct ReferenceTable {
     text: String,
+    /// Where the clip is from, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
 }
 
 fn own_pace() -> f64 {
@@ -129,7 +132,10 @@ pub(super) fn write(voice: &Voice) -> Result<String, Fault> {
                     .map_err(|_| Fault::new("bad_hint", format!("engine.{engine} must be an object without null")))
             })
             .collect::<Result<_, _>>()?,
-        reference: voice.reference.as_ref().map(|reference| ReferenceTable { text: reference.text.clone() }),
+        reference: voice
+            .reference
+            .as_ref()
+            .map(|reference| ReferenceTable { text: reference.text.clone(), source: None }),
     };
     toml::to_string(&manifest).map_err(|error| Fault::new("manifest_invalid", error.to_string()))
 }

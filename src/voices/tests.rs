@@ -44,7 +44,7 @@ fn aliases(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn only_problem(root: &TempDir) -> Problem {
     add(root, "good", &manifest("good"));
     let (library, problems) = load(root.path());
-    assert_eq!(library.iter().count(), 5, "{problems:?}");
+    assert_eq!(library.iter().count(), 9, "{problems:?}");
     assert!(library.get("good").is_ok());
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(!problems[0].to_string().contains('\n'), "{}", problems[0]);
@@ -56,13 +56,17 @@ fn shipped_voices_are_in_order() {
     let (library, problems) = load(Path::new(""));
     assert_eq!(problems, []);
     let ids: Vec<&str> = library.iter().map(|voice| voice.id.as_str()).collect();
-    assert_eq!(ids, ["hazel", "heart", "rowan", "wren"]);
+    assert_eq!(ids, ["finch", "hazel", "heart", "linden", "oak", "rowan", "willow", "wren"]);
     assert_eq!(library.default_voice().expect("there").id, "heart");
     assert_eq!(library.get("onyx").expect("an alias").id, "rowan");
     let rowan = library.get("Rowan").expect("whatever the case");
-    assert_eq!(rowan.hints["hibari"], serde_json::json!({"voice": "heart", "pitch_semitones": -7}));
+    assert_eq!(
+        rowan.hints["hibari"],
+        serde_json::json!({"voice": "heart", "pitch_semitones": -7, "formant_semitones": -3.5})
+    );
     let versions: std::collections::BTreeSet<_> = library.iter().map(|voice| &voice.version).collect();
-    assert_eq!(versions.len(), 4);
+    assert_eq!(versions.len(), 8);
+    assert!(library.iter().all(|voice| voice.reference.is_some() && !voice.only_cloned()));
     assert_eq!(library.aliases().count(), 13);
     assert!(library.aliases().any(|pair| pair == ("shimmer", "wren")));
 }
@@ -73,7 +77,7 @@ fn a_missing_directory_is_fine_and_a_file_in_its_place_is_not() {
     assert_eq!(load(&root.path().join("none")).1, []);
     fs::write(root.path().join("file"), "").expect("written");
     let (library, problems) = load(&root.path().join("file"));
-    assert_eq!((library.iter().count(), problems.len()), (4, 1));
+    assert_eq!((library.iter().count(), problems.len()), (8, 1));
 }
 
 #[test]
@@ -276,6 +280,7 @@ fn what_makes_no_voice_changes_nothing() {
 #[test]
 fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
     let root = root();
+    add(&root, "bare", &manifest("bare"));
     let (store, _) = open(root.path());
     let baseline = store.put("mine", draft(200.0, "Hi."), false).expect("added");
     let clip = Bytes::from(wav(300.0));
@@ -293,7 +298,7 @@ fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
     assert_eq!(store.clear_override("mine").expect("nothing to clear"), baseline);
 
     let shipped = store.library().get("heart").expect("shipped");
-    assert_eq!(code(store.set_override("heart", Some(clip.clone()), None)), "transcript_missing");
+    assert_eq!(code(store.set_override("bare", Some(clip.clone()), None)), "transcript_missing");
     let over = store.set_override("heart", Some(clip), Some("Ho.")).expect("set").voice;
     assert_eq!((&over.hints, &over.name), (&shipped.hints, &shipped.name));
     store.remove("heart").expect("its override");

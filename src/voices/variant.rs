@@ -55,6 +55,14 @@ impl Library {
     }
 }
 
+impl Voice {
+    /// There is nothing of it but its clip: engines that do not clone have nothing to go by.
+    #[must_use]
+    pub fn only_cloned(&self) -> bool {
+        self.reference.is_some() && self.hints.is_empty()
+    }
+}
+
 /// No id has such letters, and an alias hardly ever.
 fn is_described(name: &str) -> bool {
     name.contains(['+', '=', '('])
@@ -114,7 +122,8 @@ fn weighted(part: &str) -> Result<(&str, f64), Error> {
 }
 
 fn make(parts: &[(Arc<Voice>, f64)], spec: &Spec<'_>) -> Result<Arc<Voice>, Error> {
-    if let (Some((cloned, _)), true) = (parts.iter().find(|(voice, _)| voice.reference.is_some()), parts.len() > 1) {
+    let mixed = parts.len() > 1;
+    if let Some((cloned, _)) = parts.iter().find(|(voice, _)| mixed && voice.only_cloned()) {
         let message = format!("{:?} is cloned from a clip, and such a voice cannot be mixed with others", cloned.id);
         return Err(invalid(message));
     }
@@ -149,7 +158,8 @@ fn make(parts: &[(Arc<Voice>, f64)], spec: &Spec<'_>) -> Result<Arc<Voice>, Erro
         licence: licences(&shares),
         speed: mean(|voice| voice.speed) * spec.speed.unwrap_or(1.0),
         hints: mixed_hints(main, &shares),
-        reference: main.reference.clone(),
+        // Of the mixture there is no clip.
+        reference: main.reference.clone().filter(|_| !mixed),
         shape,
         id,
     }))

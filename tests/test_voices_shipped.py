@@ -1,0 +1,78 @@
+"""The voices that ship: distinct to the ear, each with a clip that tells the truth, made as their README says."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from harness import Server
+from test_words import plain, whisper, word_error_rate
+
+ROOT = Path(__file__).resolve().parent.parent
+MIN_VOICES = 6
+
+
+def _script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_voices", ROOT / "scripts" / "make_voices.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Data classes look their own module up.
+    sys.modules["make_voices"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+make_voices = _script()
+VOICES = make_voices.manifests()
+
+
+def clip(voice: str) -> np.ndarray:
+    return np.asarray(make_voices.read(make_voices.VOICES / voice / "reference.wav"))
+
+
+def test_the_clips_are_what_the_manifests_make() -> None:
+    assert len(VOICES) >= MIN_VOICES
+    assert make_voices.main(["--check"]) == 0
+
+
+def test_every_two_voices_differ_in_pitch_or_mouth() -> None:
+    """By a just noticeable difference at least: 1 semitone of pitch, or 8 % of the third resonance."""
+    heard = {
+        voice.id: (make_voices.pitch_hz(clip(voice.id)), make_voices.formants_hz(clip(voice.id))[2]) for voice in VOICES
+    }
+    for (one, (pitch, third)), (other, (pitch_too, third_too)) in itertools.combinations(heard.items(), 2):
+        semitones = abs(12 * math.log2(pitch / pitch_too))
+        mouth = abs(math.log(third / third_too))
+        assert semitones > 1.0 or mouth > math.log(1.08), f"{one} and {other}: {semitones:.1f} semitones, {mouth:.2f}"
+    assert max(pitch for pitch, _ in heard.values()) > 2 * min(pitch for pitch, _ in heard.values())
+
+
+def test_the_readme_has_the_figures() -> None:
+    readme = (ROOT / "voices" / "README.md").read_text(encoding="utf-8")
+    for voice in VOICES:
+        assert make_voices.row(voice, clip(voice.id)) in readme
+
+
+@pytest.mark.parametrize("voice", VOICES, ids=lambda voice: voice.id)
+def test_a_clip_says_its_text(voice: object) -> None:
+    text, sound = voice.text, clip(voice.id)  # type: ignore[attr-defined]
+    assert 4.0 < len(sound) / make_voices.RATE_HZ < 12.0
+    assert np.abs(sound).max() < 0.95
+    at_16_khz = np.interp(np.arange(0, len(sound), 1.5), np.arange(len(sound)), sound).astype(np.float32)
+    segments, _ = whisper().transcribe(at_16_khz, language="en", beam_size=1)
+    heard = plain(" ".join(segment.text for segment in segments))
+    assert word_error_rate([plain(text)], [heard]) < 0.06, (text, heard)
+
+
+def test_the_default_engine_speaks_with_all_of_them(hibari: Server) -> None:
+    text = "The harbour lights came on one by one."
+    spoken = {voice.id: hibari.speak(text, voice=voice.id) for voice in VOICES}
+    assert all(reply.status == 200 for reply in spoken.values())
+    assert len({reply.body for reply in spoken.values()}) == len(VOICES)
