@@ -1,0 +1,7 @@
+//! Livestream chat: from what a platform sends to what the overlay plays.
+//!
+//! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
+
+mod message;
+
+pub use message::{Amount, Emote, Event, Kind, Message, Platform, Roles, User};
