@@ -5,8 +5,7 @@ use std::{path::Path, sync::Arc};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, params};
 
 use super::{
-    item::{Numbered, Sequence, UserKey},
-    message::Platform,
+    item::{Numbered, Sequence, UserKey, platform},
     store::{Recovered, StoreError},
 };
 
@@ -123,8 +122,8 @@ pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreErr
 fn pairs(connection: &Connection, query: &str) -> Result<Vec<(UserKey, String)>, StoreError> {
     let mut found = connection.prepare(query)?;
     let rows = found.query_map([], |row| {
-        let (platform, id): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(Platform::parse(&platform).map(|platform| (UserKey { platform, id }, row.get(2))))
+        let (name, id): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(platform(&name).map(|platform| (UserKey { platform, id }, row.get(2))))
     })?;
     let mut all = Vec::new();
     for row in rows {
