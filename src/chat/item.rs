@@ -30,8 +30,13 @@ pub struct UserKey {
 impl UserKey {
     #[must_use]
     pub fn of(platform: Platform, user: &User) -> Self {
-        let id = if user.id.is_empty() { format!("name:{}", user.name.to_lowercase()) } else { user.id.clone() };
-        Self { platform, id }
+        if user.id.is_empty() { Self::named(platform, &user.name) } else { Self { platform, id: user.id.clone() } }
+    }
+
+    /// By the shown name, whatever its case.
+    #[must_use]
+    pub fn named(platform: Platform, name: &str) -> Self {
+        Self { platform, id: format!("name:{}", name.trim().trim_start_matches('@').to_lowercase()) }
     }
 }
 

@@ -2,9 +2,28 @@
 //!
 //! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
 
-pub mod item;
+mod desk;
+mod gauges;
+mod item;
+mod judge;
 mod message;
-pub mod queue;
+mod overlays;
+mod prefetch;
+mod queue;
 pub mod rules;
+mod schema;
+mod state;
+mod status;
+mod store;
+mod token;
+mod told;
+mod voices;
 
+pub use desk::{Ack, Acked, DATABASE, Desk, Listening, Taken};
+pub use item::{Item, MessageKey, Numbered, Outcome, UserKey, platform};
 pub use message::{Amount, Emote, Event, Kind, Message, Platform, Roles, User};
+pub use overlays::{Kind as ListenerKind, OverlayState, Told};
+pub use status::{ChatSettings, ChatState, Muted};
+pub use store::StoreError;
+pub use token::{FILE as TOKEN_FILE, is_same};
+pub use told::{ChatEvent, HeldView, ItemView, Money, Playback, QueueView, RefusedView};

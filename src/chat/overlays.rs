@@ -144,6 +144,12 @@ impl Overlays {
         }
     }
 
+    /// Whether this overlay is the one that speaks, connected or not.
+    #[must_use]
+    pub fn speaks(&self, overlay: &str) -> bool {
+        matches!(&self.role, Role::Overlay { name, .. } if **name == *overlay)
+    }
+
     /// Whether what is handed over counts as said.
     #[must_use]
     pub fn is_plain(&self) -> bool {

@@ -6,7 +6,9 @@
 
 use std::{
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{Arc, mpsc},
+    task::{Context, Poll},
     thread::JoinHandle,
 };
 
@@ -93,6 +95,19 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// Something that is being written, whoever waits for it.
+#[derive(Debug)]
+pub struct Writing<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Future for Writing<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let closed = |_| Err(StoreError("the chat database is closed".to_owned()));
+        Pin::new(&mut self.0).poll(context).map(|answered| answered.unwrap_or_else(closed))
+    }
+}
+
 #[derive(Debug)]
 pub struct Store {
     requests: mpsc::Sender<Request>,
@@ -116,21 +131,16 @@ impl Store {
         Ok((Self { requests, thread: Some(thread) }, recovered))
     }
 
-    /// Answered once it is on the disk.
+    /// Begun at once; answered once it is on the disk.
     ///
     /// # Errors
     /// It could not be written.
-    pub async fn insert(&self, item: Item, stage: Stage) -> Result<Stored, StoreError> {
-        self.begin_insert(item, stage).await
-    }
-
-    /// As `insert`; what was begun earlier comes first, whoever waits.
-    pub fn begin_insert(
+    pub fn insert(
         &self,
         item: Item,
         stage: Stage,
-    ) -> impl Future<Output = Result<Stored, StoreError>> + Send + use<> {
-        self.ask(|answer| Request::Insert { item: Box::new(item), stage, answer })
+    ) -> Writing<Stored> {
+        self.ask(move |answer| Request::Insert { item: Box::new(item), stage, answer })
     }
 
     /// Written soon, in order; nobody waits for it.
@@ -148,8 +158,8 @@ impl Store {
         outcome: Outcome,
         reason: String,
         now_ms: u64,
-    ) -> impl Future<Output = Result<Ended, StoreError>> + Send + use<> {
-        self.ask(|answer| Request::End { sequence, outcome, reason, now_ms, answer: Some(answer) })
+    ) -> Writing<Ended> {
+        self.ask(move |answer| Request::End { sequence, outcome, reason, now_ms, answer: Some(answer) })
     }
 
     /// As `end`; nobody waits for it.
@@ -161,27 +171,32 @@ impl Store {
     ///
     /// # Errors
     /// It could not be written.
-    pub async fn mute(&self, user: UserKey, name: Option<String>) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Mute { user, name, answer }).await
+    pub fn mute(
+        &self,
+        user: UserKey,
+        name: Option<String>,
+    ) -> Writing<()> {
+        self.ask(move |answer| Request::Mute { user, name, answer })
     }
 
     /// # Errors
     /// It could not be written.
-    pub async fn set_voice(&self, user: UserKey, voice: Option<String>) -> Result<(), StoreError> {
-        self.ask(|answer| Request::Voice { user, voice, answer }).await
+    pub fn set_voice(
+        &self,
+        user: UserKey,
+        voice: Option<String>,
+    ) -> Writing<()> {
+        self.ask(move |answer| Request::Voice { user, voice, answer })
     }
 
     pub fn set(&self, name: &'static str, value: String) {
         self.tell(Request::Setting { name, value });
     }
 
-    fn ask<T: Send>(
-        &self,
-        request: impl FnOnce(Answer<T>) -> Request,
-    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T> {
+    fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Writing<T> {
         let (answer, answered) = oneshot::channel();
         self.tell(request(answer));
-        async move { answered.await.unwrap_or_else(|_| Err(StoreError("the chat database is closed".to_owned()))) }
+        Writing(answered)
     }
 
     fn tell(&self, request: Request) {

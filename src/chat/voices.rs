@@ -34,10 +34,11 @@ impl Voices {
         Self { pool, choice: config.choice, chosen: chosen.into_iter().collect() }
     }
 
-    /// None: the server's default voice.
+    /// `name`: as the streamer may have named the viewer. None: the server's default voice.
     #[must_use]
-    pub fn of(&self, user: &UserKey) -> Option<&str> {
-        self.chosen.get(user).map(String::as_str).or_else(|| self.by_hash(user))
+    pub fn of(&self, user: &UserKey, name: &UserKey) -> Option<&str> {
+        let chosen = self.chosen.get(user).or_else(|| self.chosen.get(name));
+        chosen.map(String::as_str).or_else(|| self.by_hash(user))
     }
 
     /// The highest of a hash for each voice: a voice that comes or goes changes no other viewer's.
@@ -118,8 +119,8 @@ mod tests {
         let mut count: HashMap<String, usize> = HashMap::new();
         for index in 0..300 {
             let user = user(&index.to_string());
-            assert_eq!(voices.of(&user), again.of(&user));
-            *count.entry(voices.of(&user).expect("a voice").to_owned()).or_default() += 1;
+            assert_eq!(voices.of(&user, &user), again.of(&user, &user));
+            *count.entry(voices.of(&user, &user).expect("a voice").to_owned()).or_default() += 1;
         }
         assert_eq!(count.len(), 3);
         assert!(count.values().all(|count| (60..140).contains(count)), "{count:?}");
@@ -130,8 +131,8 @@ mod tests {
         let (three, two) = (voices(&["heart", "rowan", "hazel"]), voices(&["heart", "rowan"]));
         for index in 0..200 {
             let user = user(&index.to_string());
-            if three.of(&user) != Some("hazel") {
-                assert_eq!(three.of(&user), two.of(&user));
+            if three.of(&user, &user) != Some("hazel") {
+                assert_eq!(three.of(&user, &user), two.of(&user, &user));
             }
         }
     }
@@ -139,12 +140,16 @@ mod tests {
     #[test]
     fn a_choice_stays_until_it_is_taken_back() {
         let mut voices = voices(&["heart", "rowan"]);
-        let before = voices.of(&user("1")).map(str::to_owned);
+        let before = voices.of(&user("1"), &user("1")).map(str::to_owned);
         voices.choose(user("1"), Some("wren".to_owned()));
-        assert_eq!(voices.of(&user("1")), Some("wren"));
-        assert_ne!(voices.of(&UserKey { platform: Platform::Youtube, id: "1".to_owned() }), Some("wren"));
+        assert_eq!(voices.of(&user("1"), &user("1")), Some("wren"));
+        let elsewhere = UserKey { platform: Platform::Youtube, id: "1".to_owned() };
+        assert_ne!(voices.of(&elsewhere, &elsewhere), Some("wren"));
+        let renamed = user("name:ann");
+        voices.choose(renamed.clone(), Some("wren".to_owned()));
+        assert_eq!(voices.of(&user("77"), &renamed), Some("wren"), "by name");
         voices.choose(user("1"), None);
-        assert_eq!(voices.of(&user("1")).map(str::to_owned), before);
+        assert_eq!(voices.of(&user("1"), &user("1")).map(str::to_owned), before);
     }
 
     #[test]
