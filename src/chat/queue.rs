@@ -222,11 +222,6 @@ impl Queue {
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    #[must_use]
     pub fn held_len(&self) -> usize {
         self.held.len()
     }

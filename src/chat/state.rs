@@ -142,11 +142,13 @@ impl State {
     /// Takes a stored item in.
     pub fn admit(&mut self, item: &Arc<Numbered>, hold: bool) {
         self.gauges.accepted.increment(1);
-        if self.withdrawn.contains(&item.item.message) {
+        let name = UserKey::named(item.item.message.platform, &item.item.user_name);
+        // While it was being stored.
+        if self.withdrawn.contains(&item.item.message) || self.is_muted([&item.item.user, &name]) {
             self.end_soon(Gone {
                 item: Arc::clone(item),
                 outcome: Outcome::Withdrawn,
-                reason: "the message was deleted".to_owned(),
+                reason: "the message was taken back".to_owned(),
             });
         } else if hold {
             let gone = self.queue.hold(Arc::clone(item), now_ms());

@@ -3,6 +3,10 @@
 mod accept;
 mod body;
 mod call;
+mod chat;
+mod chat_message;
+mod chat_sound;
+mod chat_stream;
 mod compat;
 mod connection;
 mod door;
@@ -53,7 +57,11 @@ use self::{
     metrics::{Metrics, UPKEEP_PERIOD},
     ws_socket::Sockets,
 };
-use crate::{config::Config, speech::Speech};
+use crate::{
+    chat::{Desk, StoreError},
+    config::Config,
+    speech::Speech,
+};
 
 /// For connections that are closed at the end of the grace period.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
@@ -62,6 +70,8 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 pub struct App {
     speech: Arc<Speech>,
     config: Arc<Config>,
+    /// Or why there is none.
+    chat: Result<Arc<Desk>, StoreError>,
     guard: Guard,
     metrics: Arc<Metrics>,
     sockets: Sockets,
@@ -70,10 +80,10 @@ pub struct App {
 
 impl App {
     #[must_use]
-    pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> Arc<Self> {
+    pub fn new(speech: Arc<Speech>, chat: Result<Arc<Desk>, StoreError>, config: Arc<Config>) -> Arc<Self> {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
+        Arc::new(Self { speech, config, chat, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
     }
 }
 
@@ -97,6 +107,23 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/text-to-speech/{voice_id}/stream-input", get(elevenlabs::stream_input))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
+        .route("/v1/chat/stream", get(chat_stream::stream))
+        .route("/v1/chat/ack", post(chat_stream::ack))
+        .route("/v1/chat/items/{id}/audio", get(chat_sound::audio))
+        .route("/v1/chat/items/{id}/speech", get(chat_sound::speech))
+        .route("/v1/chat/enqueue", post(chat::enqueue))
+        .route("/v1/chat/test", post(chat::test))
+        .route("/v1/chat/state", get(chat::state))
+        .route("/v1/chat/queue", get(chat::queue))
+        .route("/v1/chat/skip", post(chat::skip))
+        .route("/v1/chat/pause", post(chat::pause))
+        .route("/v1/chat/resume", post(chat::resume))
+        .route("/v1/chat/clear", post(chat::clear))
+        .route("/v1/chat/volume", post(chat::volume))
+        .route("/v1/chat/mute-user", post(chat::mute_user))
+        .route("/v1/chat/user-voice", post(chat::user_voice))
+        .route("/v1/chat/approve", post(chat::approve))
+        .route("/v1/chat/reject", post(chat::reject))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
@@ -126,7 +153,8 @@ pub async fn serve(
     let grace = seconds(config.http.shutdown_grace_s);
     let (close, closed) = watch::channel(false);
     let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
-    let app = App::new(speech, config);
+    let chat = open_chat(&speech, &config).await;
+    let app = App::new(speech, chat, config);
     let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
     let serving = accept::serve(door, router(app), stopped(stop.clone()));
@@ -154,6 +182,17 @@ pub async fn serve(
     close.send_replace(true);
     let _ = tokio::time::timeout(CLOSING_LIMIT, close.closed()).await;
     Ok(())
+}
+
+/// A chat that cannot be used keeps nothing else from working.
+async fn open_chat(speech: &Arc<Speech>, config: &Arc<Config>) -> Result<Arc<Desk>, StoreError> {
+    let (speech, config) = (Arc::clone(speech), Arc::clone(config));
+    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech)).await;
+    let opened = opened.unwrap_or_else(|_| Err(StoreError("opening its database failed".to_owned())));
+    if let Err(error) = &opened {
+        tracing::warn!(%error, "there is no chat");
+    }
+    opened
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

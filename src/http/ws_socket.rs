@@ -106,7 +106,7 @@ impl Sockets {
         Self { stopping: watch::Sender::new(false), open: watch::Sender::new(0) }
     }
 
-    fn enter(&self) -> Seat {
+    pub fn enter(&self) -> Seat {
         self.open.send_modify(|open| *open += 1);
         Seat { stopping: self.stopping.subscribe(), open: self.open.clone() }
     }
