@@ -2,6 +2,7 @@
 //! in control skips, pauses, approves. Its books are under one lock that is never held over a wait.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     path::Path,
     sync::{Arc, Weak},
@@ -76,9 +77,32 @@ pub struct Desk {
 
 /// One listener's end. Dropping it leaves.
 pub struct Listening {
-    pub told: mpsc::Receiver<Told>,
+    told: mpsc::Receiver<Told>,
+    peeked: Option<Told>,
     connection: Connection,
     desk: Arc<Desk>,
+}
+
+impl Listening {
+    /// What it is told next; none: it was cut off. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<Told> {
+        match self.peeked.take() {
+            Some(told) => Some(told),
+            None => self.told.recv().await,
+        }
+    }
+
+    /// As `next`, and it is next again until it is forgotten.
+    pub async fn peek(&mut self) -> Option<&str> {
+        if self.peeked.is_none() {
+            self.peeked = Some(self.told.recv().await?);
+        }
+        self.peeked.as_deref()
+    }
+
+    pub fn forget_peeked(&mut self) {
+        self.peeked = None;
+    }
 }
 
 impl Drop for Listening {
@@ -140,14 +164,22 @@ impl Desk {
     /// # Errors
     /// The database cannot be written, or the queue is full of paid items.
     pub async fn take(self: &Arc<Self>, message: Message) -> Result<Taken, Error> {
-        let begun = self.begin(message);
+        self.take_in_voice(message, None).await
+    }
+
+    /// As `take`, in a voice of the caller's choice, if there is one of that name.
+    ///
+    /// # Errors
+    /// As `take`.
+    pub async fn take_in_voice(self: &Arc<Self>, message: Message, voice: Option<String>) -> Result<Taken, Error> {
+        let begun = self.begin(message, voice);
         let desk = Arc::clone(self);
         let taking = tokio::spawn(async move { desk.complete(begun).await });
         taking.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     /// Judges a message and begins to store it.
-    fn begin(&self, message: Message) -> Begun {
+    fn begin(&self, message: Message, voice: Option<String>) -> Begun {
         let key = MessageKey { platform: message.platform, id: message.id.clone() };
         let tell = match self.state.lock().know(&key) {
             Ok(tell) => tell,
@@ -167,8 +199,8 @@ impl Desk {
         if let Some((rule, reason)) = early {
             return self.refuse(&message, rule, reason, tell);
         }
-        let Verdict { decision, rule, reason, .. } = self.judge.lock().judge(&message);
-        let (spoken, hold) = match decision {
+        let Verdict { decision, rule, reason, .. } = self.judge.lock().judge(&self.as_called(&message));
+        let (mut spoken, hold) = match decision {
             Decision::Speak(spoken) => (spoken, false),
             Decision::Hold(spoken) => (spoken, true),
             Decision::Refuse => return self.refuse(&message, rule.to_owned(), reason, tell),
@@ -183,6 +215,7 @@ impl Desk {
                 return Begun::Decided(Ok(taken));
             }
         };
+        spoken.voice = voice.or(spoken.voice);
         let item = self.item(message, spoken, users, rule, reason);
         let stage = if hold { Stage::Held } else { Stage::Waiting };
         // Under the lock, so that what is taken in the order in which it is stored.
@@ -194,6 +227,19 @@ impl Desk {
             return Begun::Decided(Err(Error::Busy { retry_after }));
         }
         Begun::Storing { stored: self.store.insert(item, stage), hold, key, tell }
+    }
+
+    /// With the author's nickname, if the streamer has given one.
+    fn as_called<'a>(&self, message: &'a Message) -> Cow<'a, Message> {
+        let state = self.state.lock();
+        match state.nicknames.get(&message.user.name.to_lowercase()) {
+            Some(nickname) => {
+                let mut message = message.clone();
+                message.user.name.clone_from(nickname);
+                Cow::Owned(message)
+            }
+            None => Cow::Borrowed(message),
+        }
     }
 
     async fn complete(&self, begun: Begun) -> Result<Taken, Error> {
@@ -338,7 +384,7 @@ impl Desk {
         let (connection, told) = state.overlays.join(kind.clone(), Instant::now());
         state.greet(connection, kind, &format!("listener-{connection}"));
         drop(state);
-        Listening { told, connection, desk: Arc::clone(self) }
+        Listening { told, peeked: None, connection, desk: Arc::clone(self) }
     }
 
     /// What an overlay tells. `finished` is answered once it is on the disk.
@@ -528,9 +574,27 @@ impl Desk {
         Ok(voice)
     }
 
+    /// How a user is called when their name is said; none, or an empty one: by their name.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn set_nickname(&self, user: &str, nickname: Option<&str>) -> Result<(), Error> {
+        let user = user.trim().trim_start_matches('@').to_lowercase();
+        let nickname = nickname.map(str::trim).filter(|nickname| !nickname.is_empty()).map(str::to_owned);
+        let written = {
+            let mut state = self.state.lock();
+            match &nickname {
+                Some(nickname) => drop(state.nicknames.insert(user.clone(), nickname.clone())),
+                None => drop(state.nicknames.remove(&user)),
+            }
+            self.store.set_nickname(user, nickname)
+        };
+        written.await.map_err(|error| Error::ChatUnavailable { message: error.to_string() })
+    }
+
     /// What the rules would say of a message, and why. Changes nothing.
     pub fn test(&self, message: &Message) -> Verdict {
-        self.judge.lock().explain(message)
+        self.judge.lock().explain(&self.as_called(message))
     }
 
     /// What is to be spoken for an item that overlays may ask for.
@@ -543,6 +607,14 @@ impl Desk {
         let state = self.state.lock();
         let (item, found, _) = state.find(sequence).ok_or_else(unknown)?;
         if matches!(found, "playing" | "waiting" | "finished") { Ok(self.request(&item.item)) } else { Err(unknown()) }
+    }
+
+    /// Where an item was written.
+    #[must_use]
+    pub fn channel_of(&self, id: &str) -> Option<String> {
+        let sequence = self.names.sequence(id)?;
+        let state = self.state.lock();
+        state.find(sequence).map(|(item, ..)| item.item.channel.clone())
     }
 
     fn request(&self, item: &Item) -> SpeechRequest {
@@ -668,6 +740,7 @@ fn begin(
         volume: setting("volume").and_then(|value| value.parse().ok()).unwrap_or(1.0),
         muted: recovered.muted.into_iter().collect::<HashMap<_, _>>(),
         voices: Voices::new(&config.chat.voices, library, recovered.voices),
+        nicknames: recovered.nicknames.into_iter().collect::<HashMap<_, _>>(),
     });
     for item in recovered.leased {
         state.queue.put_back(item);
@@ -698,7 +771,7 @@ async fn take_events(desk: Weak<Desk>, mut told: mpsc::Receiver<Event>) {
         let mut storing = Vec::new();
         for event in events.drain(..) {
             if let Event::Message(message) = event {
-                storing.push(desk.begin(message));
+                storing.push(desk.begin(message, None));
                 continue;
             }
             stored(&desk, &mut storing).await;

@@ -31,6 +31,7 @@ const TABLES: &str = "
     CREATE TABLE voices (
         platform TEXT NOT NULL, user TEXT NOT NULL, voice TEXT NOT NULL, PRIMARY KEY (platform, user)
     ) STRICT;
+    CREATE TABLE nicknames (user TEXT PRIMARY KEY, nickname TEXT NOT NULL) STRICT;
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 ";
 
@@ -111,12 +112,17 @@ pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreErr
     }
     recovered.muted = pairs(connection, "SELECT platform, user, name FROM muted")?;
     recovered.voices = pairs(connection, "SELECT platform, user, voice FROM voices")?;
-    let mut settings = connection.prepare("SELECT name, value FROM settings")?;
-    let found = settings.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    recovered.settings = found.collect::<rusqlite::Result<Vec<(String, String)>>>()?;
+    recovered.nicknames = texts(connection, "SELECT user, nickname FROM nicknames")?;
+    recovered.settings = texts(connection, "SELECT name, value FROM settings")?;
     let epoch = recovered.settings.iter().find(|(name, _)| name == "epoch");
     recovered.epoch = epoch.map(|(_, value)| value.clone()).unwrap_or_default();
     Ok(recovered)
+}
+
+fn texts(connection: &Connection, query: &str) -> Result<Vec<(String, String)>, StoreError> {
+    let mut found = connection.prepare(query)?;
+    let rows = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn pairs(connection: &Connection, query: &str) -> Result<Vec<(UserKey, String)>, StoreError> {

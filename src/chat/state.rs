@@ -59,6 +59,8 @@ pub(super) struct State {
     pub volume: f32,
     pub muted: HashMap<UserKey, String>,
     pub voices: Voices,
+    /// By name in lower case.
+    pub nicknames: HashMap<String, String>,
     /// The newest last.
     pub ended: VecDeque<EndedItem>,
     /// The newest last.
@@ -81,11 +83,13 @@ pub(super) struct Beginning {
     pub volume: f32,
     pub muted: HashMap<UserKey, String>,
     pub voices: Voices,
+    pub nicknames: HashMap<String, String>,
 }
 
 impl State {
     pub fn new(beginning: Beginning) -> Self {
-        let Beginning { desk, names, store, queue, window, grace, enabled, paused, volume, muted, voices } = beginning;
+        let Beginning { desk, names, store, queue, window, grace, enabled, paused, volume, muted, voices, nicknames } =
+            beginning;
         Self {
             desk,
             names,
@@ -101,6 +105,7 @@ impl State {
             volume,
             muted,
             voices,
+            nicknames,
             ended: VecDeque::new(),
             refused: VecDeque::new(),
             known: HashMap::new(),

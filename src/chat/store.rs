@@ -69,6 +69,7 @@ pub struct Recovered {
     pub leased: Vec<Arc<Numbered>>,
     pub muted: Vec<(UserKey, String)>,
     pub voices: Vec<(UserKey, String)>,
+    pub nicknames: Vec<(String, String)>,
     pub settings: Vec<(String, String)>,
 }
 
@@ -80,6 +81,7 @@ enum Request {
     End { sequence: Sequence, outcome: Outcome, reason: String, now_ms: u64, answer: Option<Answer<Ended>> },
     Mute { user: UserKey, name: Option<String>, answer: Answer<()> },
     Voice { user: UserKey, voice: Option<String>, answer: Answer<()> },
+    Nickname { user: String, nickname: Option<String>, answer: Answer<()> },
     Setting { name: &'static str, value: String },
     Close,
 }
@@ -189,6 +191,12 @@ impl Store {
         self.ask(move |answer| Request::Voice { user, voice, answer })
     }
 
+    /// # Errors
+    /// It could not be written.
+    pub fn set_nickname(&self, user: String, nickname: Option<String>) -> Writing<()> {
+        self.ask(move |answer| Request::Nickname { user, nickname, answer })
+    }
+
     pub fn set(&self, name: &'static str, value: String) {
         self.tell(Request::Setting { name, value });
     }
@@ -282,7 +290,7 @@ fn refuse(request: Request, due: &mut Vec<Due>) {
     match request {
         Request::Insert { answer, .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
         Request::End { answer: Some(answer), .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
-        Request::Mute { answer, .. } | Request::Voice { answer, .. } => {
+        Request::Mute { answer, .. } | Request::Voice { answer, .. } | Request::Nickname { answer, .. } => {
             promise(due, answer, Err(rusqlite::Error::InvalidQuery));
         }
         Request::End { answer: None, .. } | Request::Stage { .. } | Request::Setting { .. } | Request::Close => {}
@@ -333,6 +341,16 @@ fn take(transaction: &Transaction<'_>, request: Request, due: &mut Vec<Due>, end
                     "DELETE FROM voices WHERE platform = ?1 AND user = ?2",
                     params![user.platform.to_string(), user.id],
                 ),
+            };
+            promise(due, answer, done.map(drop));
+        }
+        Request::Nickname { user, nickname, answer } => {
+            let done = match nickname {
+                Some(nickname) => transaction.execute(
+                    "INSERT OR REPLACE INTO nicknames (user, nickname) VALUES (?1, ?2)",
+                    params![user, nickname],
+                ),
+                None => transaction.execute("DELETE FROM nicknames WHERE user = ?1", params![user]),
             };
             promise(due, answer, done.map(drop));
         }

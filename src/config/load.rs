@@ -172,7 +172,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         config.voices.directory = default_directory(sources, "voices.directory", "ishowtts/voices").map_err(rejected)?;
     }
     if config.chat.directory.as_os_str().is_empty() {
-        config.chat.directory = default_directory(sources, "chat.directory", "ishowtts").map_err(rejected)?;
+        config.chat.directory = default_directory(sources, "chat.directory", "ishowtts/chat").map_err(rejected)?;
     }
     let explained = |(path, value): (Vec<String>, Value)| Setting {
         key: dotted(&path),

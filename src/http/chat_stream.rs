@@ -19,7 +19,7 @@ use super::{
     door::LoggedAtEnd,
     error::ApiError,
     openapi::{ChatItemErrors, ChatStream},
-    ws_socket::{self, Close, Frame, Idle, Seat, Stopping},
+    ws_socket::{self, Close, Frame, Idle, NEVER, Seat, Stopping},
 };
 use crate::{
     chat::{Ack, Desk, ListenerKind, Listening},
@@ -27,9 +27,7 @@ use crate::{
 };
 
 /// Between signs of life, which keep proxies from closing a quiet stream and tell us of clients that are gone.
-const ALIVE: Duration = Duration::from_secs(10);
-/// An overlay may say nothing for as long as it likes.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+pub const ALIVE: Duration = Duration::from_secs(10);
 const MAX_NAME_CHARS: usize = 128;
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -165,7 +163,7 @@ fn events(listening: Listening, seat: Seat) -> Response {
     let state = (listening, seat, stopping);
     let body = stream::unfold(state, |(mut listening, seat, mut stopping)| async move {
         let event = tokio::select! {
-            told = listening.told.recv() => Bytes::from(format!("data: {}\n\n", told?)),
+            told = listening.next() => Bytes::from(format!("data: {}\n\n", told?)),
             () = tokio::time::sleep(ALIVE) => Bytes::from_static(b":\n\n"),
             () = stopping.stopped() => return None,
         };
@@ -194,7 +192,7 @@ async fn session(
     let mut listening = desk.listen(&kind);
     loop {
         let answer = tokio::select! {
-            told = listening.told.recv() => match told {
+            told = listening.next() => match told {
                 Some(told) => told.to_string(),
                 None => return Close::new(1013, "too_slow"),
             },

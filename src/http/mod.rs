@@ -9,6 +9,7 @@ mod chat_sound;
 mod chat_stream;
 mod compat;
 mod connection;
+mod danmaku;
 mod door;
 mod elevenlabs;
 mod elevenlabs_messages;
@@ -25,6 +26,7 @@ mod openai_request;
 mod openapi;
 mod request_id;
 mod sound;
+mod speakerbot;
 #[cfg(test)]
 mod tests;
 mod voices;
@@ -94,7 +96,8 @@ pub fn install_metrics() {
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(web::page))
+        .route("/", get(speakerbot::root))
+        .route("/speaker.bot", get(speakerbot::connect))
         .route("/web/{name}", get(web::asset))
         .route("/v1/audio/speech", post(openai::speech))
         .route("/v1/tts", get(native::play).post(native::speak))
@@ -102,6 +105,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/health", get(compat::health))
         .route("/api/voices", get(compat::voices))
         .route("/api/tts", post(compat::speak))
+        .route("/api/danmaku/enqueue", post(danmaku::enqueue))
+        .route("/api/danmaku/stream", get(danmaku::stream))
         .route("/v1/audio/voices", get(voices::list))
         .route("/v1/ws", get(ws::connect))
         .route("/v1/text-to-speech/{voice_id}/stream-input", get(elevenlabs::stream_input))

@@ -30,6 +30,9 @@ use tokio::{
 
 use super::{App, error::ApiError, seconds};
 
+/// For connections that may be quiet for as long as they like.
+pub const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Frames that wait for the socket. Sound of seconds is cut into many.
 const FRAMES: usize = 8;
 /// Messages that wait to be looked at.

@@ -22,10 +22,10 @@ pub use self::{
     requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
 };
 use super::{
-    chat, chat_sound, chat_stream, compat, elevenlabs,
+    chat, chat_sound, chat_stream, compat, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
-    health, models, native, openai, voices, web, ws,
+    health, models, native, openai, speakerbot, voices, web, ws,
 };
 use crate::chat::ChatEvent;
 
@@ -78,9 +78,12 @@ use crate::chat::ChatEvent;
         chat_stream::ack,
         chat_sound::audio,
         chat_sound::speech,
+        speakerbot::connect,
         compat::health,
         compat::voices,
-        compat::speak
+        compat::speak,
+        danmaku::enqueue,
+        danmaku::stream
     ),
     components(schemas(SpeechEvent, OpenAiSpeechEvent, ChatEvent, native::Captions, Envelope))
 )]
