@@ -128,27 +128,25 @@ class Overlay:
             try:
                 self._stream = Stream(self.port(), f"overlay={self.name}")
                 self._listen(self._stream)
-            except (OSError, http.client.HTTPException, AssertionError, ValueError) as error:
+            # http.client knows more ways to fail than it tells when its socket is closed under it.
+            except Exception as error:
                 if not self._stop.is_set():
                     self.errors.append(repr(error))
             time.sleep(RETRY_S)
 
     def _listen(self, stream: Stream) -> None:
         speaking = False
-        queue: list[Event] = []
         stopped: set[str] = set()
         for event in stream.events():
             with self._changed:
                 self.heard.events.append((time.perf_counter(), event))
                 self._changed.notify_all()
-            match_speaking = event.get("speaking")
             if event["type"] in ("hello", "role"):
-                speaking = bool(match_speaking)
+                speaking = bool(event["speaking"])
             elif event["type"] == "stop":
                 stopped.add(event["id"])
             elif event["type"] == "item" and speaking and event["id"] not in stopped:
-                queue.append(event)
-                self._play(queue.pop(0))
+                self._play(event)
             if self._stop.is_set():
                 return
 
@@ -156,6 +154,7 @@ class Overlay:
         name = item["id"]
         if name not in self._known:
             if not self._fetch(item):
+                self._ack(name, "failed")
                 return
             self._ack(name, "started")
             time.sleep(self.play_s)

@@ -142,7 +142,7 @@ impl Desk {
                 config,
             }
         });
-        desk.state.lock().pump();
+        tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
         tokio::spawn(tick(Arc::downgrade(&desk)));
         tokio::spawn(take_events(Arc::downgrade(&desk), told));
         Ok(desk)
@@ -751,6 +751,18 @@ fn begin(
         state.end_soon(gone);
     }
     state
+}
+
+/// An engine that does not load is told to whoever asks for the sound.
+async fn hand_over_once_loaded(desk: Weak<Desk>, speech: Arc<Speech>) {
+    if speech.wait_ready().await.is_err() {
+        tracing::warn!("an engine is missing: the chat goes on without it");
+    }
+    if let Some(desk) = desk.upgrade() {
+        let mut state = desk.state.lock();
+        state.ready = true;
+        state.pump();
+    }
 }
 
 async fn tick(desk: Weak<Desk>) {

@@ -53,6 +53,8 @@ pub(super) struct State {
     pub leased: VecDeque<Lease>,
     /// How many may be leased.
     pub window: usize,
+    /// Engines are loaded: what is handed over can be spoken.
+    pub ready: bool,
     pub grace_ms: u64,
     pub enabled: bool,
     pub paused: bool,
@@ -99,6 +101,7 @@ impl State {
             overlays: Overlays::new(grace),
             leased: VecDeque::new(),
             window,
+            ready: false,
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
             enabled,
             paused,
@@ -168,7 +171,7 @@ impl State {
     /// Hands over what can be handed over.
     pub fn pump(&mut self) {
         self.elect();
-        while !self.paused && self.overlays.speaking().is_some() && self.leased.len() < self.window {
+        while self.ready && !self.paused && self.overlays.speaking().is_some() && self.leased.len() < self.window {
             // A plain listener is handed everything: no more than its connection takes.
             if self.overlays.is_plain() && self.overlays.room() < 2 {
                 break;
