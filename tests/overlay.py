@@ -1,7 +1,7 @@
 """An overlay without a browser: it reads the chat's stream, fetches the sound, acknowledges, and comes back.
 
-It keeps the ids that it finished in a file, as a page keeps them in its local storage, so that what was said is not said
-again by the next one of the same name. Only the standard library: tests and measurements share it.
+It keeps the ids that it finished in a file, as a page keeps them in its local storage, so that what was said is not
+said again by the next one of the same name. Only the standard library: tests and measurements share it.
 """
 
 from __future__ import annotations

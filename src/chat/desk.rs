@@ -21,8 +21,8 @@ use super::{
     rules::{Command, Decision, Priority, Speech as Spoken, Verdict},
     state::{Beginning, State, now_ms},
     store::{Ended, Recovered, Stage, Store, StoreError, Stored, Writing},
-    told::{ChatEvent, HeldView, ItemView, Names, QueueView, RefusedView},
     token,
+    told::{ChatEvent, HeldView, ItemView, Names, QueueView, RefusedView},
     voices::Voices,
 };
 use crate::{
@@ -43,9 +43,14 @@ const EVENTS: usize = 1024;
 #[derive(Debug, Clone)]
 pub enum Taken {
     Item(Arc<Numbered>),
-    Refused { rule: String, reason: String },
+    Refused {
+        rule: String,
+        reason: String,
+    },
     /// It was a command.
-    Acted { reason: String },
+    Acted {
+        reason: String,
+    },
 }
 
 /// What an overlay tells of an item.
@@ -185,7 +190,8 @@ impl Desk {
             Ok(tell) => tell,
             Err(known) => return Begun::Known(known),
         };
-        let users = [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
+        let users =
+            [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
         let (enabled, muted) = {
             let state = self.state.lock();
             (state.enabled, state.is_muted([&users[0], &users[1]]))
@@ -283,13 +289,7 @@ impl Desk {
         }
     }
 
-    fn refuse(
-        &self,
-        message: &Message,
-        rule: String,
-        reason: String,
-        tell: watch::Sender<Option<Taken>>,
-    ) -> Begun {
+    fn refuse(&self, message: &Message, rule: String, reason: String, tell: watch::Sender<Option<Taken>>) -> Begun {
         let taken = Taken::Refused { rule: rule.clone(), reason: reason.clone() };
         tell.send_replace(Some(taken.clone()));
         self.state.lock().refuse(RefusedView {
@@ -551,11 +551,7 @@ impl Desk {
     }
 
     /// The voice in which a user is heard from now on; none: the one of the pool.
-    pub fn choose_voice(
-        &self,
-        user: UserKey,
-        voice: Option<String>,
-    ) -> Writing<()> {
+    pub fn choose_voice(&self, user: UserKey, voice: Option<String>) -> Writing<()> {
         self.state.lock().voices.choose(user.clone(), voice.clone());
         self.store.set_voice(user, voice)
     }
@@ -813,6 +809,7 @@ fn paid(kind: &MessageKind) -> Option<Amount> {
 }
 
 fn make_directory(directory: &Path) -> Result<(), StoreError> {
-    std::fs::create_dir_all(directory)
-        .map_err(|error| StoreError(format!("{}: cannot be made: {error}; choose another chat.directory", directory.display())))
+    std::fs::create_dir_all(directory).map_err(|error| {
+        StoreError(format!("{}: cannot be made: {error}; choose another chat.directory", directory.display()))
+    })
 }

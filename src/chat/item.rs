@@ -98,15 +98,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 7] = [
-        Self::Finished,
-        Self::Failed,
-        Self::Skipped,
-        Self::Cleared,
-        Self::Withdrawn,
-        Self::Dropped,
-        Self::Rejected,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Finished, Self::Failed, Self::Skipped, Self::Cleared, Self::Withdrawn, Self::Dropped, Self::Rejected];
 
     #[must_use]
     pub const fn name(self) -> &'static str {

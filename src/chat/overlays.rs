@@ -40,7 +40,11 @@ struct Listener {
 enum Role {
     Nobody,
     /// Gone since then, if it is; it may come back.
-    Overlay { name: Arc<str>, connection: Connection, gone: Option<Instant> },
+    Overlay {
+        name: Arc<str>,
+        connection: Connection,
+        gone: Option<Instant>,
+    },
     Plain(Connection),
 }
 
@@ -106,7 +110,7 @@ impl Overlays {
         let role = match &self.role {
             Role::Overlay { name, connection, gone } => {
                 // The newest connection of the same name: a reload is often seen before the end of what it replaces.
-                match (overlays().filter(|(other, _)| other == name).last(), gone) {
+                match (overlays().filter(|(other, _)| other == name).next_back(), gone) {
                     (Some((name, newest)), _) => Role::Overlay { name, connection: newest, gone: None },
                     (None, Some(since)) if now.duration_since(*since) < self.grace => self.role.clone(),
                     (None, None) => Role::Overlay { name: Arc::clone(name), connection: *connection, gone: Some(now) },

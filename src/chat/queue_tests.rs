@@ -72,9 +72,8 @@ fn a_full_queue_drops_the_oldest_of_whoever_has_most_and_says_so() {
     assert!(gone[0].reason.contains("full"), "{}", gone[0].reason);
     let gone = queue.push(item(12, "e", Priority::Moderator));
     assert_eq!(gone[0].item.sequence, 2, "of the lowest level");
-    let (_, gone): (Vec<_>, Vec<_>) = (13..16)
-        .map(|sequence| (sequence, queue.push(item(sequence, "m", Priority::Moderator))))
-        .unzip();
+    let (_, gone): (Vec<_>, Vec<_>) =
+        (13..16).map(|sequence| (sequence, queue.push(item(sequence, "m", Priority::Moderator)))).unzip();
     assert_eq!(gone.concat().iter().map(|gone| gone.item.sequence).collect::<Vec<_>>(), [0, 3, 11]);
     let gone = queue.push(item(20, "z", Priority::Everyone));
     assert_eq!(gone[0].item.sequence, 20, "who comes with less than all that waits is not taken");

@@ -89,10 +89,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
         return Ok(Some(format!("is damaged ({})", check.lines().next().unwrap_or_default())));
     }
     // Written each time: what cannot be written is known now.
-    transaction.execute(
-        "INSERT OR IGNORE INTO settings (name, value) VALUES ('epoch', lower(hex(randomblob(4))))",
-        [],
-    )?;
+    transaction
+        .execute("INSERT OR IGNORE INTO settings (name, value) VALUES ('epoch', lower(hex(randomblob(4))))", [])?;
     transaction.execute("INSERT OR REPLACE INTO settings (name, value) VALUES ('opened', datetime())", [])?;
     transaction.commit()?;
     Ok(None)
@@ -144,12 +142,11 @@ fn pairs(connection: &Connection, query: &str) -> Result<Vec<(UserKey, String)>,
 pub(super) fn item(row: &Row<'_>) -> rusqlite::Result<Arc<Numbered>> {
     let sequence: i64 = row.get(0)?;
     let content = row.get_ref(1)?;
-    let text = content.as_str().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
-    })?;
-    let item = serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    let text = content
+        .as_str()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error)))?;
+    let item = serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error)))?;
     Ok(Arc::new(Numbered { sequence: sequence as Sequence, item }))
 }
 

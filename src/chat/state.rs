@@ -118,10 +118,7 @@ impl State {
     }
 
     /// What became of this message, if it has come before; else the place where that is to be told.
-    pub fn know(
-        &mut self,
-        key: &MessageKey,
-    ) -> Result<watch::Sender<Option<Taken>>, watch::Receiver<Option<Taken>>> {
+    pub fn know(&mut self, key: &MessageKey) -> Result<watch::Sender<Option<Taken>>, watch::Receiver<Option<Taken>>> {
         if let Some(known) = self.known.get(key) {
             return Err(known.clone());
         }
@@ -237,13 +234,8 @@ impl State {
             Kind::Overlay(name) => name,
             Kind::Plain | Kind::Watcher => made_up,
         };
-        let hello = ChatEvent::Hello {
-            overlay,
-            speaking,
-            paused: self.paused,
-            volume: self.volume,
-            grace_ms: self.grace_ms,
-        };
+        let hello =
+            ChatEvent::Hello { overlay, speaking, paused: self.paused, volume: self.volume, grace_ms: self.grace_ms };
         self.overlays.tell(connection, &told(&hello));
         if speaking {
             self.resend(connection);

@@ -5,7 +5,7 @@
 //! outcomes. The database is locked while it is open: two servers would say everything twice.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     pin::Pin,
     sync::{Arc, mpsc},
     task::{Context, Poll},
@@ -48,7 +48,10 @@ impl Stage {
 pub enum Stored {
     New(Arc<Numbered>),
     /// The same message is there already; `state` tells how far it is.
-    Known { item: Arc<Numbered>, state: String },
+    Known {
+        item: Arc<Numbered>,
+        state: String,
+    },
 }
 
 /// What the end of an item found.
@@ -137,11 +140,7 @@ impl Store {
     ///
     /// # Errors
     /// It could not be written.
-    pub fn insert(
-        &self,
-        item: Item,
-        stage: Stage,
-    ) -> Writing<Stored> {
+    pub fn insert(&self, item: Item, stage: Stage) -> Writing<Stored> {
         self.ask(move |answer| Request::Insert { item: Box::new(item), stage, answer })
     }
 
@@ -154,13 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// It could not be written.
-    pub fn end(
-        &self,
-        sequence: Sequence,
-        outcome: Outcome,
-        reason: String,
-        now_ms: u64,
-    ) -> Writing<Ended> {
+    pub fn end(&self, sequence: Sequence, outcome: Outcome, reason: String, now_ms: u64) -> Writing<Ended> {
         self.ask(move |answer| Request::End { sequence, outcome, reason, now_ms, answer: Some(answer) })
     }
 
@@ -173,21 +166,13 @@ impl Store {
     ///
     /// # Errors
     /// It could not be written.
-    pub fn mute(
-        &self,
-        user: UserKey,
-        name: Option<String>,
-    ) -> Writing<()> {
+    pub fn mute(&self, user: UserKey, name: Option<String>) -> Writing<()> {
         self.ask(move |answer| Request::Mute { user, name, answer })
     }
 
     /// # Errors
     /// It could not be written.
-    pub fn set_voice(
-        &self,
-        user: UserKey,
-        voice: Option<String>,
-    ) -> Writing<()> {
+    pub fn set_voice(&self, user: UserKey, voice: Option<String>) -> Writing<()> {
         self.ask(move |answer| Request::Voice { user, voice, answer })
     }
 
@@ -226,7 +211,7 @@ impl Drop for Store {
 /// An answer that is due once the commit has gone well.
 type Due = Box<dyn FnOnce(Option<&StoreError>) + Send>;
 
-fn run(mut connection: Connection, inbox: &mpsc::Receiver<Request>, keep: usize, path: &PathBuf) {
+fn run(mut connection: Connection, inbox: &mpsc::Receiver<Request>, keep: usize, path: &Path) {
     let mut ended: u64 = TRIM_EVERY;
     let mut closing = false;
     while !closing && let Ok(first) = inbox.recv() {

@@ -27,16 +27,26 @@ pub enum ChatEvent<'a> {
         grace_ms: u64,
     },
     /// It changed.
-    Role { speaking: bool },
+    Role {
+        speaking: bool,
+    },
     /// Play this, after what came before.
     Item(Playback<'a>),
     /// Drop it, at once if it is playing.
-    Stop { id: &'a str, reason: &'a str },
+    Stop {
+        id: &'a str,
+        reason: &'a str,
+    },
     /// How far the speaking overlay is: `started`, `finished` or `failed`.
-    Progress { id: &'a str, state: &'a str },
+    Progress {
+        id: &'a str,
+        state: &'a str,
+    },
     Pause,
     Resume,
-    Volume { volume: f32 },
+    Volume {
+        volume: f32,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -252,9 +262,14 @@ mod tests {
 
     #[test]
     fn money_is_written_as_people_write_it() {
-        for (micros, expected) in
-            [(5_000_000, "5"), (990_000, "0.99"), (1_500_000, "1.50"), (1, "0.000001"), (0, "0"), (12_345_000, "12.345")]
-        {
+        for (micros, expected) in [
+            (5_000_000, "5"),
+            (990_000, "0.99"),
+            (1_500_000, "1.50"),
+            (1, "0.000001"),
+            (0, "0"),
+            (12_345_000, "12.345"),
+        ] {
             let amount = Amount { micros, currency: "EUR".to_owned() };
             assert_eq!(Money::from(&amount), Money { amount: expected.to_owned(), currency: "EUR".to_owned() });
         }

@@ -65,7 +65,10 @@ impl Voices {
         }
         let id = library.get(name)?.id.clone();
         if by_viewer && !self.pool.contains(&id) {
-            return refused(format!("{id:?} is not among the voices that viewers may choose: {}", self.pool.join(", ")));
+            return refused(format!(
+                "{id:?} is not among the voices that viewers may choose: {}",
+                self.pool.join(", ")
+            ));
         }
         Ok(id)
     }

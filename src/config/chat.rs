@@ -47,12 +47,7 @@ pub struct ChatVoices {
 
 impl Default for Chat {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            directory: PathBuf::new(),
-            queue: ChatQueue::default(),
-            voices: ChatVoices::default(),
-        }
+        Self { enabled: true, directory: PathBuf::new(), queue: ChatQueue::default(), voices: ChatVoices::default() }
     }
 }
 

@@ -147,7 +147,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         layers.read_flag(key, value, flag);
     }
     let Layers { mut assignments, mut problems, .. } = layers;
-    for assignment in assignments.iter_mut().filter(|assignment| DIRECTORIES.iter().any(|path| assignment.path == *path)) {
+    for assignment in
+        assignments.iter_mut().filter(|assignment| DIRECTORIES.iter().any(|path| assignment.path == *path))
+    {
         if let Err(problem) = resolve_path(assignment, sources) {
             problems.push(problem);
         }
@@ -169,7 +171,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let rejected = |line: String| ConfigError { lines: vec![line] };
     let mut config = Config::deserialize(Value::Table(table)).map_err(|error| rejected(error.message().to_owned()))?;
     if config.voices.directory.as_os_str().is_empty() {
-        config.voices.directory = default_directory(sources, "voices.directory", "ishowtts/voices").map_err(rejected)?;
+        config.voices.directory =
+            default_directory(sources, "voices.directory", "ishowtts/voices").map_err(rejected)?;
     }
     if config.chat.directory.as_os_str().is_empty() {
         config.chat.directory = default_directory(sources, "chat.directory", "ishowtts/chat").map_err(rejected)?;
@@ -212,7 +215,8 @@ fn resolve_path(assignment: &mut Assignment, sources: &Sources) -> Result<(), St
     };
     let path =
         std::path::absolute(path).map_err(|error| format!("{origin}: {text:?} cannot be made absolute: {error}"))?;
-    assignment.value = Value::String(utf8(path, &assignment.path.join(".")).map_err(|problem| format!("{origin}: {problem}"))?);
+    assignment.value =
+        Value::String(utf8(path, &assignment.path.join(".")).map_err(|problem| format!("{origin}: {problem}"))?);
     Ok(())
 }
 

@@ -132,11 +132,7 @@ const RULES: &[Rule] = &[
             unless(!directory.contains('\0'), &directory)
         },
     },
-    Rule {
-        key: "chat.queue.max_waiting",
-        must_be: COUNT,
-        fault: |config| count(config.chat.queue.max_waiting),
-    },
+    Rule { key: "chat.queue.max_waiting", must_be: COUNT, fault: |config| count(config.chat.queue.max_waiting) },
     Rule { key: "chat.queue.max_paid", must_be: COUNT, fault: |config| count(config.chat.queue.max_paid) },
     Rule { key: "chat.queue.max_held", must_be: COUNT, fault: |config| count(config.chat.queue.max_held) },
     Rule {

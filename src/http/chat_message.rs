@@ -193,7 +193,8 @@ mod tests {
             (json!("1.23456789"), 1_234_567),
         ] {
             let paid = json!({"amount": amount, "currency": "eur"});
-            let message = message(json!({"platform": "twitch", "user": "a", "text": "b", "paid": paid})).expect("valid");
+            let message =
+                message(json!({"platform": "twitch", "user": "a", "text": "b", "paid": paid})).expect("valid");
             let amount = Amount { micros: expected, currency: "EUR".to_owned() };
             assert_eq!(message.kind, Kind::SuperChat { amount });
         }
@@ -207,7 +208,8 @@ mod tests {
     #[test]
     fn other_platforms_are_told_apart() {
         let of = |platform: &str| {
-            message(json!({"platform": platform, "user": "Ann", "user_id": "7", "text": "b", "id": "1"})).expect("valid")
+            message(json!({"platform": platform, "user": "Ann", "user_id": "7", "text": "b", "id": "1"}))
+                .expect("valid")
         };
         assert_eq!((of("Twitch").platform, of("Twitch").id.as_str()), (Platform::Twitch, "1"));
         let (kick, trovo) = (of("kick"), of("trovo"));
@@ -220,7 +222,8 @@ mod tests {
     #[test]
     fn badges_are_roles() {
         let badges = json!(["moderator/1", "Subscriber", "sparkles"]);
-        let message = message(json!({"platform": "kick", "user": "Ann", "text": "b", "badges": badges})).expect("valid");
+        let message =
+            message(json!({"platform": "kick", "user": "Ann", "text": "b", "badges": badges})).expect("valid");
         let roles = Roles { moderator: true, subscriber: true, ..Roles::default() };
         assert_eq!(message.user.roles, roles);
     }

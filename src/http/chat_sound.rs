@@ -15,7 +15,8 @@ use super::{
     chat_stream::checked,
     door::Arrival,
     error::ApiError,
-    fields, metrics::Route,
+    fields,
+    metrics::Route,
     native,
     openapi::{ChatItemErrors, Sound},
 };

@@ -94,8 +94,14 @@ pub struct Acked<'a> {
 ///
 /// Server-sent events, each of them a `ChatEvent`; or a WebSocket with the same objects as messages, on which the
 /// overlay acknowledges as well. Web pages of other origins are refused unless they have the token.
-#[utoipa::path(get, path = "/v1/chat/stream", tag = "chat", operation_id = "chatStream", params(StreamQuery),
-    responses(ChatStream))]
+#[utoipa::path(
+    get,
+    path = "/v1/chat/stream",
+    tag = "chat",
+    operation_id = "chatStream",
+    params(StreamQuery),
+    responses(ChatStream)
+)]
 pub async fn stream(
     State(app): State<Arc<App>>,
     query: Result<Query<StreamQuery>, QueryRejection>,
@@ -234,8 +240,8 @@ async fn heard(desk: &Desk, kind: &ListenerKind, text: &str) -> String {
             _ => Err(Error::invalid("invalid_value", Some("type"), "an \"ack\" with \"id\" and \"state\" is expected")),
         }
     };
-    let told = outcome.await.unwrap_or_else(|error| {
-        serde_json::json!({"type": "error", "error": ApiError::from(error).to_json()})
-    });
+    let told = outcome
+        .await
+        .unwrap_or_else(|error| serde_json::json!({"type": "error", "error": ApiError::from(error).to_json()}));
     told.to_string()
 }

@@ -111,7 +111,8 @@ impl Normalized {
 
 /// The original tells no amounts; whoever does is believed.
 fn amount(metadata: &Value) -> Amount {
-    let micros = metadata["amount"].as_f64().filter(|amount| *amount >= 0.0).map(|amount| (amount * 1e6).round() as u64);
+    let micros =
+        metadata["amount"].as_f64().filter(|amount| *amount >= 0.0).map(|amount| (amount * 1e6).round() as u64);
     let currency = metadata["currency"].as_str().unwrap_or("USD").to_ascii_uppercase();
     Amount { micros: micros.unwrap_or_default(), currency }
 }

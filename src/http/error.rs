@@ -194,7 +194,9 @@ impl From<Error> for ApiError {
             Error::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, None, None),
             Error::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, SERVER, None, None),
             Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, None, None),
-            Error::ShuttingDown | Error::ChatUnavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None),
+            Error::ShuttingDown | Error::ChatUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None)
+            }
             Error::UnknownItem { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("id"), None),
         };
         Self { status, kind, code: error.code(), param, message: error.to_string(), retry_after_s }

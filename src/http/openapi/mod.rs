@@ -16,8 +16,8 @@ use utoipa::OpenApi;
 
 pub use self::{
     answers::{
-        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors, OriginalSpeechErrors, Sound,
-        SpeechErrors, StreamInputErrors, WebSocketErrors,
+        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
+        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors,
     },
     requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
 };

@@ -101,7 +101,9 @@ async fn a_message_becomes_sound_at_the_overlay() {
     assert_eq!(enqueued["accepted"], true);
     let item = overlay.item().await;
     assert_eq!(item["id"], enqueued["id"]);
-    for (field, expected) in [("user", "Ann"), ("text", "Hello there!"), ("priority", "everyone"), ("platform", "twitch")] {
+    for (field, expected) in
+        [("user", "Ann"), ("text", "Hello there!"), ("priority", "everyone"), ("platform", "twitch")]
+    {
         assert_eq!(item[field], expected);
     }
     let sound = get(&chat.app, item["audio_url"].as_str().expect("a URL")).await;
@@ -111,8 +113,14 @@ async fn a_message_becomes_sound_at_the_overlay() {
     assert!(events.body.windows(12).any(|bytes| bytes == b"event: done\n"), "{:?}", events.body.len());
     assert_eq!(chat.ack(&item["id"], "started").await, json!({"id": item["id"], "state": "playing", "counted": true}));
     overlay.expect("progress").await;
-    assert_eq!(chat.ack(&item["id"], "finished").await, json!({"id": item["id"], "state": "finished", "counted": true}));
-    assert_eq!(chat.ack(&item["id"], "finished").await, json!({"id": item["id"], "state": "finished", "counted": false}));
+    assert_eq!(
+        chat.ack(&item["id"], "finished").await,
+        json!({"id": item["id"], "state": "finished", "counted": true})
+    );
+    assert_eq!(
+        chat.ack(&item["id"], "finished").await,
+        json!({"id": item["id"], "state": "finished", "counted": false})
+    );
     let queue = get(&chat.app, "/v1/chat/queue").await.json();
     assert_eq!(queue["ended"][0]["state"], "finished");
     assert!(queue["playing"].as_array().expect("a list").is_empty());
@@ -124,7 +132,10 @@ async fn the_same_id_is_the_same_item() {
     let message = json!({"platform": "youtube", "user": "Bo", "text": "Take my money", "id": "tip-1",
         "paid": {"amount": "5", "currency": "EUR"}});
     let first = chat.post("/v1/chat/enqueue", message.clone()).await.json();
-    assert_eq!((first["priority"].clone(), first["paid"].clone()), (json!("paid"), json!({"amount": "5", "currency": "EUR"})));
+    assert_eq!(
+        (first["priority"].clone(), first["paid"].clone()),
+        (json!("paid"), json!({"amount": "5", "currency": "EUR"}))
+    );
     let again = chat.post("/v1/chat/enqueue", message).await.json();
     assert_eq!(first, again);
     assert_eq!(get(&chat.app, "/v1/chat/queue").await.json()["waiting"].as_array().map(Vec::len), Some(1));
@@ -215,7 +226,10 @@ async fn whoever_is_in_control_skips_pauses_and_clears() {
     let first = chat.enqueue("Ann", "One.").await;
     overlay.item().await;
     let skipped = chat.post("/v1/chat/skip", json!({})).await.json();
-    assert_eq!((skipped["skipped"]["id"].clone(), skipped["skipped"]["state"].clone()), (first["id"].clone(), json!("skipped")));
+    assert_eq!(
+        (skipped["skipped"]["id"].clone(), skipped["skipped"]["state"].clone()),
+        (first["id"].clone(), json!("skipped"))
+    );
     overlay.expect("stop").await;
     assert_eq!(post_to(&chat.app, "/v1/chat/skip", "").await.json(), json!({"skipped": null}));
     assert_eq!(post_to(&chat.app, "/v1/chat/pause", "").await.json()["paused"], true);
