@@ -38,6 +38,8 @@ pub const DATABASE: &str = "chat.sqlite3";
 const TICK: Duration = Duration::from_millis(200);
 /// Events that wait for the desk. Sources wait when it is full.
 const EVENTS: usize = 1024;
+/// When a paid message should be sent again that did not fit.
+const FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// What became of a message.
 #[derive(Debug, Clone)]
@@ -228,9 +230,17 @@ impl Desk {
         let mut state = self.state.lock();
         if item.priority == Priority::Paid && state.queue.check_paid().is_err() {
             state.forget(&key);
-            drop(state);
-            let retry_after = Duration::from_secs(5);
-            return Begun::Decided(Err(Error::Busy { retry_after }));
+            state.refuse(RefusedView {
+                platform: item.message.platform,
+                channel: item.channel,
+                message_id: item.message.id,
+                user: item.user_name,
+                text: item.text,
+                rule: "queue_full".to_owned(),
+                reason: format!("{} paid items wait already", self.config.chat.queue.max_paid),
+                at_unix_s: now_ms() as f64 / 1e3,
+            });
+            return Begun::Decided(Err(Error::Busy { retry_after: FULL_RETRY }));
         }
         Begun::Storing { stored: self.store.insert(item, stage), hold, key, tell }
     }
@@ -364,13 +374,11 @@ impl Desk {
             }
             Event::UserRemoved { platform, channel, user_id, .. } => {
                 let user = UserKey { platform: *platform, id: user_id.clone() };
-                let theirs = |item: &Numbered| item.item.user == user && item.item.channel == *channel;
+                let theirs = |item: &Numbered| item.item.user == user && is_of(item, channel);
                 state.withdraw(None, theirs, "its author was removed from the chat");
             }
             Event::Cleared { platform, channel } => {
-                let of_it = |item: &Numbered| {
-                    item.item.message.platform == *platform && item.item.channel == *channel && !item.is_paid()
-                };
+                let of_it = |item: &Numbered| item.item.message.platform == *platform && is_of(item, channel);
                 state.withdraw(None, of_it, "the chat was cleared");
             }
             Event::Message(_) | Event::Ended { .. } => {}
@@ -795,6 +803,11 @@ async fn stored(desk: &Desk, storing: &mut Vec<Begun>) {
             tracing::error!(%error, "a chat message is lost");
         }
     }
+}
+
+/// Who sends messages by the API need not say where they were written.
+fn is_of(item: &Numbered, channel: &str) -> bool {
+    item.item.channel.is_empty() || item.item.channel == channel
 }
 
 fn paid(kind: &MessageKind) -> Option<Amount> {
