@@ -19,6 +19,7 @@ use super::{
     overlays::{Connection, Kind, Told},
     queue::{Gone, Limits, Queue},
     rules::{Command, Decision, Priority, Speech as Spoken, Verdict},
+    sources::{Connector, Started},
     state::{Beginning, State, now_ms},
     store::{Ended, Recovered, Stage, Store, StoreError, Stored, Writing},
     token,
@@ -32,6 +33,9 @@ use crate::{
     speech::{Speech, SpeechRequest},
     voices::Library,
 };
+
+/// A setting of the database: what was started.
+const SOURCES: &str = "sources";
 
 pub const DATABASE: &str = "chat.sqlite3";
 /// How often what is overdue is looked for.
@@ -79,6 +83,7 @@ pub struct Desk {
     store: Arc<Store>,
     judge: Mutex<Judge>,
     state: Mutex<State>,
+    connector: Arc<dyn Connector>,
     events: mpsc::Sender<Event>,
 }
 
@@ -126,7 +131,11 @@ impl Desk {
     ///
     /// # Errors
     /// What is wrong with the directory or the database.
-    pub fn open(config: Arc<Config>, speech: Arc<Speech>) -> Result<Arc<Self>, StoreError> {
+    pub fn open(
+        config: Arc<Config>,
+        speech: Arc<Speech>,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Arc<Self>, StoreError> {
         let directory = &config.chat.directory;
         if directory.as_os_str().is_empty() {
             return Err(StoreError("there is no directory for its database; set chat.directory".to_owned()));
@@ -134,6 +143,7 @@ impl Desk {
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
         let token = token::read_or_make(directory)?;
+        let started = sources(&connector.configured(), &recovered);
         let (events, told) = mpsc::channel(EVENTS);
         let desk = Arc::new_cyclic(|desk: &Weak<Self>| {
             let store = Arc::new(store);
@@ -145,6 +155,7 @@ impl Desk {
                 store,
                 judge: Mutex::new(Judge::new(&config)),
                 state: Mutex::new(state),
+                connector,
                 events,
                 config,
             }
@@ -152,6 +163,12 @@ impl Desk {
         tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
         tokio::spawn(tick(Arc::downgrade(&desk)));
         tokio::spawn(take_events(Arc::downgrade(&desk), told));
+        for started in started {
+            let (platform, channel) = (started.platform, started.channel.clone());
+            if let Err(error) = desk.listen_to(started) {
+                tracing::warn!(%platform, channel, %error, "a chat is not listened to");
+            }
+        }
         Ok(desk)
     }
 
@@ -164,6 +181,42 @@ impl Desk {
     #[must_use]
     pub fn events(&self) -> mpsc::Sender<Event> {
         self.events.clone()
+    }
+
+    /// Listens to a chat, also after a restart; in `voice` and by `engine`, if they are named. The answer is the channel as
+    /// the platform has it.
+    ///
+    /// # Errors
+    /// There is no such channel or voice, or no way to it.
+    pub fn start(
+        &self,
+        platform: Platform,
+        channel: &str,
+        voice: Option<&str>,
+        engine: Option<String>,
+    ) -> Result<String, Error> {
+        let voice = voice.map(|name| self.speech.voices().get(name)).transpose()?.map(|voice| voice.id.clone());
+        self.listen_to(Started { platform, channel: channel.trim().to_owned(), voice, engine })
+    }
+
+    fn listen_to(&self, started: Started) -> Result<String, Error> {
+        let mut state = self.state.lock();
+        let channel = state.sources.start(&*self.connector, started, self.events.clone())?;
+        self.keep_sources(&state);
+        Ok(channel)
+    }
+
+    /// False: that chat was not listened to. What it had waiting is still heard.
+    pub fn stop(&self, platform: Platform, channel: &str) -> bool {
+        let mut state = self.state.lock();
+        let stopped = state.sources.stop(platform, channel.trim());
+        self.keep_sources(&state);
+        stopped
+    }
+
+    fn keep_sources(&self, state: &State) {
+        let started = serde_json::to_string(&state.sources.started()).unwrap_or_default();
+        self.store.set(SOURCES, started);
     }
 
     /// Answered once it is on the disk, or once it is refused. It goes on when the caller leaves.
@@ -319,6 +372,8 @@ impl Desk {
         let library = self.speech.voices();
         let named = spoken.voice.and_then(|name| library.get(&name).ok()).map(|voice| voice.id.clone());
         let [user, name] = users;
+        let (of_channel, engine) = self.state.lock().sources.voice_of(message.platform, &message.channel);
+        let named = named.or(of_channel);
         let voice = named.or_else(|| self.state.lock().voices.of(&user, &name).map(str::to_owned));
         Item {
             message: MessageKey { platform: message.platform, id: message.id },
@@ -328,7 +383,7 @@ impl Desk {
             text: spoken.display_text,
             speech: spoken.text,
             language: spoken.language,
-            engine: spoken.engine,
+            engine: spoken.engine.or(engine),
             voice,
             priority: spoken.priority,
             paid: paid(&message.kind),
@@ -712,6 +767,18 @@ enum Begun {
         key: MessageKey,
         tell: watch::Sender<Option<Taken>>,
     },
+}
+
+/// What the configuration names, and what was started before, with its voice and engine.
+fn sources(configured: &[(Platform, String)], recovered: &Recovered) -> Vec<Started> {
+    let stored = recovered.settings.iter().find(|(name, _)| name == SOURCES);
+    let mut all: Vec<Started> = stored.and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default();
+    for (platform, channel) in configured {
+        if !all.iter().any(|started| started.platform == *platform && started.channel == *channel) {
+            all.push(Started { platform: *platform, channel: channel.clone(), voice: None, engine: None });
+        }
+    }
+    all
 }
 
 fn begin(

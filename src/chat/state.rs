@@ -18,6 +18,7 @@ use super::{
     overlays::{Connection, Kind, Overlays},
     prefetch::Prefetch,
     queue::{Gone, Queue},
+    sources::Sources,
     store::{Stage, Store},
     told::{ChatEvent, EndedItem, Names, RefusedView, told},
     voices::Voices,
@@ -63,6 +64,7 @@ pub(super) struct State {
     pub voices: Voices,
     /// By name in lower case.
     pub nicknames: HashMap<String, String>,
+    pub sources: Sources,
     /// The newest last.
     pub ended: VecDeque<EndedItem>,
     /// The newest last.
@@ -109,6 +111,7 @@ impl State {
             muted,
             voices,
             nicknames,
+            sources: Sources::default(),
             ended: VecDeque::new(),
             refused: VecDeque::new(),
             known: HashMap::new(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Platform, overlays::OverlayState, state::State, told::Names};
+use super::{Platform, overlays::OverlayState, sources::ConnectionView, state::State, told::Names};
 use crate::config::Config;
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -17,6 +17,8 @@ pub struct ChatState {
     pub playing: usize,
     pub waiting: usize,
     pub held: usize,
+    /// Chats that are listened to.
+    pub connections: Vec<ConnectionView>,
     pub overlays: Vec<OverlayState>,
     pub muted: Vec<Muted>,
     pub settings: ChatSettings,
@@ -61,6 +63,7 @@ pub(super) fn of(state: &State, config: &Config, names: &Names) -> ChatState {
         playing: state.leased.len(),
         waiting: state.queue.len(),
         held: state.queue.held_len(),
+        connections: state.sources.views(),
         overlays: state.overlays.states(Instant::now()),
         muted,
         settings: ChatSettings {

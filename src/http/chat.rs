@@ -16,6 +16,7 @@ use super::{
     App, body,
     chat_message::{self, Incoming},
     error::ApiError,
+    models,
     openapi::{ChatErrors, ChatItemErrors},
 };
 use crate::{
@@ -94,6 +95,22 @@ pub struct UserVoice {
     pub voice: Option<String>,
 }
 
+/// A chat; without one, all of them.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct WhichChat {
+    /// `twitch`, `youtube` or `bilibili`.
+    #[schema(examples("twitch"))]
+    pub platform: Option<String>,
+    /// A name, an address or a number, as people write it.
+    #[schema(examples("https://www.twitch.tv/ann"))]
+    pub channel: Option<String>,
+    /// In which all that is said there is spoken; without it, each viewer has their own.
+    pub voice: Option<String>,
+    /// By which all that is said there is spoken.
+    pub engine: Option<String>,
+}
+
 #[derive(Serialize, ToSchema)]
 pub struct Skipped {
     /// Null: nothing was playing.
@@ -117,6 +134,53 @@ pub struct MutedUser {
 pub struct AssignedVoice {
     #[schema(required)]
     voice: Option<String>,
+}
+
+/// Listens to a chat, and takes messages.
+///
+/// It is listened to again after a restart. Without a channel, messages are taken again that `stop` had shut out.
+#[utoipa::path(post, path = "/v1/chat/start", tag = "chat", operation_id = "startChat",
+    request_body(content = WhichChat, examples(
+        ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
+        ("all" = (summary = "Take messages again", value = json!({}))))),
+    responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
+pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json<ChatState>, ApiError> {
+    let desk = app.desk()?;
+    let (which, _) = read_optional::<WhichChat>(&app, request).await?;
+    if let Some((platform, channel)) = which.named()? {
+        let engine = models::engine_of(&app.speech.engines(), which.engine.as_deref())?;
+        desk.start(platform, channel, which.voice.as_deref(), engine)?;
+    }
+    desk.enable(true);
+    Ok(Json(desk.state()))
+}
+
+/// Listens to a chat no more.
+///
+/// What it had waiting is still heard. Without a channel, no messages are taken, wherever they come from.
+#[utoipa::path(post, path = "/v1/chat/stop", tag = "chat", operation_id = "stopChat",
+    request_body(content = WhichChat, examples(
+        ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
+        ("all" = (summary = "Take no messages", value = json!({}))))),
+    responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
+pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Json<ChatState>, ApiError> {
+    let desk = app.desk()?;
+    let (which, _) = read_optional::<WhichChat>(&app, request).await?;
+    match which.named()? {
+        Some((platform, channel)) => drop(desk.stop(platform, channel)),
+        None => desk.enable(false),
+    }
+    Ok(Json(desk.state()))
+}
+
+impl WhichChat {
+    fn named(&self) -> Result<Option<(chat::Platform, &str)>, Error> {
+        match (&self.platform, &self.channel) {
+            (Some(platform), Some(channel)) => Ok(Some((chat_message::source(platform)?, channel))),
+            (None, None) => Ok(None),
+            _ => Err(Error::invalid("invalid_value", Some("channel"), "\"platform\" and \"channel\" go together")),
+        }
+    }
 }
 
 /// Takes a message.

@@ -124,6 +124,20 @@ fn platform(name: &str) -> Result<(Platform, String), Error> {
     Err(Error::invalid("invalid_value", Some("platform"), message))
 }
 
+/// A platform whose chats can be listened to.
+///
+/// # Errors
+/// There is none of that name.
+pub fn source(name: &str) -> Result<Platform, Error> {
+    match chat::platform(&name.trim().to_ascii_lowercase()) {
+        Some(platform @ (Platform::Twitch | Platform::Youtube | Platform::Bilibili)) => Ok(platform),
+        _ => {
+            let message = format!("{name:?} is none of the platforms twitch, youtube and bilibili");
+            Err(Error::invalid("unsupported_platform", Some("platform"), message))
+        }
+    }
+}
+
 /// A user by name or by id: the platform, and the id if that is known.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Json,
     body::Body,
     extract::{Extension, Request, State, ws},
     http::{StatusCode, header},
@@ -18,9 +19,10 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{
-    App, chat, chat_stream,
+    App, chat, chat_message, chat_stream,
     door::LoggedAtEnd,
     error::ApiError,
+    models,
     openapi::{ChatErrors, ChatItemErrors},
     ws_socket::{self, Close, Frame, Idle, NEVER, Stopping},
 };
@@ -115,6 +117,65 @@ fn amount(metadata: &Value) -> Amount {
         metadata["amount"].as_f64().filter(|amount| *amount >= 0.0).map(|amount| (amount * 1e6).round() as u64);
     let currency = metadata["currency"].as_str().unwrap_or("USD").to_ascii_uppercase();
     Amount { micros: micros.unwrap_or_default(), currency }
+}
+
+/// A chat, as the original's front end names it.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OriginalChat)]
+pub struct Start {
+    /// `twitch`, `youtube` or `bilibili`.
+    platform: String,
+    /// A name or an address.
+    channel: String,
+    voice_id: Option<String>,
+    engine: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OriginalChatToStop)]
+pub struct Stop {
+    platform: String,
+    channel: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = OriginalChatStatus)]
+pub struct Status {
+    /// `started`, `stopped` or `idle`.
+    status: &'static str,
+    #[schema(required)]
+    channel: Option<String>,
+}
+
+/// Listens to a chat.
+#[utoipa::path(post, path = "/api/danmaku/start", tag = "original", operation_id = "originalStart",
+    request_body(content = Start, examples(
+        ("plain" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))))),
+    responses((status = 202, body = Status, description = "It is started"), ChatErrors))]
+pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let desk = app.desk()?;
+    let (start, _) = chat::read::<Start>(&app, request).await?;
+    let platform = chat_message::source(&start.platform)?;
+    let engine = models::engine_of(&app.speech.engines(), start.engine.as_deref())?;
+    let channel = desk.start(platform, &start.channel, start.voice_id.as_deref(), engine)?;
+    Ok((StatusCode::ACCEPTED, Json(Status { status: "started", channel: Some(channel) })).into_response())
+}
+
+/// Listens to a chat no more.
+#[utoipa::path(post, path = "/api/danmaku/stop", tag = "original", operation_id = "originalStop",
+    request_body(content = Stop, examples(
+        ("plain" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))))),
+    responses((status = 202, body = Status, description = "It is stopped"),
+        (status = 200, body = Status, description = "It was not listened to"), ChatErrors))]
+pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
+    let desk = app.desk()?;
+    let (stop, _) = chat::read::<Stop>(&app, request).await?;
+    let platform = chat_message::source(&stop.platform)?;
+    Ok(if desk.stop(platform, &stop.channel) {
+        (StatusCode::ACCEPTED, Json(Status { status: "stopped", channel: Some(stop.channel) })).into_response()
+    } else {
+        Json(Status { status: "idle", channel: None }).into_response()
+    })
 }
 
 /// Takes a message.

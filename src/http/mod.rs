@@ -60,7 +60,7 @@ use self::{
     ws_socket::Sockets,
 };
 use crate::{
-    chat::{Desk, StoreError},
+    chat::{Desk, StoreError, Unconnected},
     config::Config,
     speech::Speech,
 };
@@ -105,6 +105,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/health", get(compat::health))
         .route("/api/voices", get(compat::voices))
         .route("/api/tts", post(compat::speak))
+        .route("/api/danmaku/start", post(danmaku::start))
+        .route("/api/danmaku/stop", post(danmaku::stop))
         .route("/api/danmaku/enqueue", post(danmaku::enqueue))
         .route("/api/danmaku/stream", get(danmaku::stream))
         .route("/v1/audio/voices", get(voices::list))
@@ -116,6 +118,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/chat/ack", post(chat_stream::ack))
         .route("/v1/chat/items/{id}/audio", get(chat_sound::audio))
         .route("/v1/chat/items/{id}/speech", get(chat_sound::speech))
+        .route("/v1/chat/start", post(chat::start))
+        .route("/v1/chat/stop", post(chat::stop))
         .route("/v1/chat/enqueue", post(chat::enqueue))
         .route("/v1/chat/test", post(chat::test))
         .route("/v1/chat/state", get(chat::state))
@@ -192,7 +196,7 @@ pub async fn serve(
 /// A chat that cannot be used keeps nothing else from working.
 async fn open_chat(speech: &Arc<Speech>, config: &Arc<Config>) -> Result<Arc<Desk>, StoreError> {
     let (speech, config) = (Arc::clone(speech), Arc::clone(config));
-    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech)).await;
+    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech, Arc::new(Unconnected))).await;
     let opened = opened.unwrap_or_else(|_| Err(StoreError("opening its database failed".to_owned())));
     if let Err(error) = &opened {
         tracing::warn!(%error, "there is no chat");

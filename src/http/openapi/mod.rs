@@ -61,6 +61,8 @@ use crate::chat::ChatEvent;
         document,
         web::page,
         web::docs,
+        chat::start,
+        chat::stop,
         chat::enqueue,
         chat::test,
         chat::state,
@@ -82,6 +84,8 @@ use crate::chat::ChatEvent;
         compat::health,
         compat::voices,
         compat::speak,
+        danmaku::start,
+        danmaku::stop,
         danmaku::enqueue,
         danmaku::stream
     ),

@@ -7,9 +7,39 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::*;
-use crate::chat::{Desk, Event, Platform};
+use crate::{
+    chat::{Connection, ConnectionStatus, Connector, Desk, Event, Platform},
+    error::Error,
+};
 
 const SOON: Duration = Duration::from_secs(10);
+
+/// Every channel but "nobody" is there at once, in lower case.
+struct Tapped;
+
+impl Connector for Tapped {
+    fn configured(&self) -> Vec<(Platform, String)> {
+        Vec::new()
+    }
+
+    fn connect(
+        &self,
+        _: Platform,
+        channel: &str,
+        _: tokio::sync::mpsc::Sender<Event>,
+    ) -> Result<(String, Box<dyn Connection>), Error> {
+        match channel {
+            "nobody" => Err(Error::invalid("channel_not_found", Some("channel"), "there is no such channel")),
+            channel => Ok((channel.to_lowercase(), Box::new(Self))),
+        }
+    }
+}
+
+impl Connection for Tapped {
+    fn status(&self) -> ConnectionStatus {
+        ConnectionStatus { state: "connected".to_owned(), detail: None }
+    }
+}
 
 struct Chat {
     app: Router,
@@ -24,7 +54,7 @@ async fn chat_with(configure: impl FnOnce(&mut Config)) -> Chat {
     configure(&mut config);
     let config = Arc::new(config);
     let speech = service(&config, vec![FakeOptions::default()]).await;
-    let desk = Desk::open(Arc::clone(&config), Arc::clone(&speech)).expect("a desk");
+    let desk = Desk::open(Arc::clone(&config), Arc::clone(&speech), Arc::new(Tapped)).expect("a desk");
     let app = router(App::new(speech, Ok(Arc::clone(&desk)), config));
     Chat { app, desk, _directory: directory }
 }
@@ -320,4 +350,37 @@ async fn a_body_that_is_wrong_is_told() {
     let empty = chat.enqueue("Ann", "   ").await;
     assert_eq!(empty["accepted"], false);
     assert_eq!(chat.post("/v1/chat/ack", json!({"overlay": "o", "id": "x", "state": "finished"})).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn channels_are_started_and_stopped_with_a_voice_of_their_own() {
+    let chat = chat().await;
+    let body = json!({"platform": "Twitch", "channel": "Ann", "voice": "rowan"});
+    let state = chat.post("/v1/chat/start", body).await.json();
+    let connection = json!({"platform": "twitch", "channel": "ann", "state": "connected", "detail": null,
+        "voice": "rowan", "engine": null});
+    assert_eq!(state["connections"], json!([connection]));
+    let mut message = json!({"platform": "twitch", "user": "Bo", "text": "Hi.", "channel": "ann"});
+    assert_eq!(chat.post("/v1/chat/enqueue", message.clone()).await.json()["voice"], "rowan");
+    let stop = json!({"platform": "twitch", "channel": "ann"});
+    assert_eq!(chat.post("/v1/chat/stop", stop.clone()).await.json()["connections"], json!([]));
+    for (path, body, status, answer) in [
+        ("start", stop.clone(), 202, json!({"status": "started", "channel": "ann"})),
+        ("stop", stop.clone(), 202, json!({"status": "stopped", "channel": "ann"})),
+        ("stop", stop, 200, json!({"status": "idle", "channel": null})),
+    ] {
+        let told = chat.post(&format!("/api/danmaku/{path}"), body).await;
+        assert_eq!((told.status.as_u16(), told.json()), (status, answer));
+    }
+    for (body, code) in [
+        (json!({"platform": "twitch", "channel": "nobody"}), "channel_not_found"),
+        (json!({"platform": "fax", "channel": "x"}), "unsupported_platform"),
+        (json!({"platform": "twitch"}), "invalid_value"),
+    ] {
+        assert_eq!(chat.post("/v1/chat/start", body).await.error(), (400, code.to_owned()));
+    }
+    assert_eq!(post_to(&chat.app, "/v1/chat/stop", "").await.json()["enabled"], false);
+    message["id"] = json!("again");
+    assert_eq!(chat.post("/v1/chat/enqueue", message.clone()).await.json()["rule"], "disabled");
+    assert_eq!(post_to(&chat.app, "/v1/chat/start", "").await.json()["enabled"], true);
 }
