@@ -54,9 +54,7 @@ pub enum Taken {
         reason: String,
     },
     /// It was a command.
-    Acted {
-        reason: String,
-    },
+    Acted { rule: String, reason: String },
 }
 
 /// What an overlay tells of an item.
@@ -206,10 +204,11 @@ impl Desk {
         Ok(channel)
     }
 
-    /// False: that chat was not listened to. What it had waiting is still heard.
-    pub fn stop(&self, platform: Platform, channel: &str) -> bool {
+    /// Stops all that are of this platform and channel, whichever are named. False: there is none. What they had waiting
+    /// is still heard.
+    pub fn stop(&self, platform: Option<Platform>, channel: Option<&str>) -> bool {
         let mut state = self.state.lock();
-        let stopped = state.sources.stop(platform, channel.trim());
+        let stopped = state.sources.stop(platform, channel.map(str::trim));
         self.keep_sources(&state);
         stopped
     }
@@ -267,7 +266,7 @@ impl Desk {
             Decision::Refuse => return self.refuse(&message, rule.to_owned(), reason, tell),
             Decision::Act(command) => {
                 let taken = match self.act(command, &message, &users[0]) {
-                    Ok(()) => Taken::Acted { reason },
+                    Ok(()) => Taken::Acted { rule: rule.to_owned(), reason },
                     Err(error) => {
                         return self.refuse(&message, rule.to_owned(), error.to_string(), tell);
                     }
