@@ -54,7 +54,10 @@ pub enum Taken {
         reason: String,
     },
     /// It was a command.
-    Acted { rule: String, reason: String },
+    Acted {
+        rule: String,
+        reason: String,
+    },
 }
 
 /// What an overlay tells of an item.

@@ -176,7 +176,7 @@ pub struct AssignedVoice {
 ///
 /// It is listened to again after a restart. Without a channel, messages are taken again that `stop` had shut out.
 #[utoipa::path(post, path = "/v1/chat/start", tag = "chat", operation_id = "startChat",
-    request_body(content = StartChat, examples(
+    request_body(content = Option<StartChat>, examples(
         ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
         ("all" = (summary = "Take messages again", value = json!({}))))),
     responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
@@ -202,7 +202,7 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json
 ///
 /// What it had waiting is still heard. Without a channel, no messages are taken, wherever they come from.
 #[utoipa::path(post, path = "/v1/chat/stop", tag = "chat", operation_id = "stopChat",
-    request_body(content = StopChat, examples(
+    request_body(content = Option<StopChat>, examples(
         ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
         ("all" = (summary = "Take no messages", value = json!({}))))),
     responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
@@ -278,7 +278,7 @@ pub async fn queue(State(app): State<Arc<App>>, request: Request) -> Result<Json
 ///
 /// Or takes the named item from wherever it waits.
 #[utoipa::path(post, path = "/v1/chat/skip", tag = "chat", operation_id = "skip",
-    request_body(content = Which, examples(("current" = (summary = "What is playing", value = json!({}))))),
+    request_body(content = Option<Which>, examples(("current" = (summary = "What is playing", value = json!({}))))),
     responses((status = 200, body = Skipped, description = "What was skipped"), ChatItemErrors))]
 pub async fn skip(State(app): State<Arc<App>>, request: Request) -> Result<Json<Skipped>, ApiError> {
     let desk = app.desk()?;
@@ -404,11 +404,11 @@ pub async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<(T
     Ok((parse(&bytes)?, parts))
 }
 
-/// No body is an empty object.
+/// No body, or `null`, is an empty object.
 pub async fn read_optional<T: DeserializeOwned>(app: &App, request: Request) -> Result<(T, Parts), ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
-    Ok((parse(if bytes.is_empty() { b"{}" } else { &bytes })?, parts))
+    Ok((parse(if bytes.is_empty() || *bytes == *b"null" { b"{}" } else { &bytes })?, parts))
 }
 
 /// # Errors

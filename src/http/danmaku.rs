@@ -71,10 +71,18 @@ enum OriginalPriority {
     Normal,
 }
 
+/// `{"Text": …}` or `{"System": …}`.
 #[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
 enum Content {
-    Text(String),
-    System(String),
+    Text {
+        #[serde(rename = "Text")]
+        text: String,
+    },
+    System {
+        #[serde(rename = "System")]
+        text: String,
+    },
 }
 
 /// What is said of an item's sound.
@@ -95,7 +103,7 @@ impl Normalized {
             OriginalPlatform::Twitch => Platform::Twitch,
             OriginalPlatform::YouTube => Platform::Youtube,
         };
-        let (Content::Text(text) | Content::System(text)) = self.content;
+        let (Content::Text { text } | Content::System { text }) = self.content;
         let paid = matches!(self.priority, OriginalPriority::Paid | OriginalPriority::Gift);
         Message {
             platform,
