@@ -2,8 +2,10 @@
 //!
 //! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
 
+mod control;
 mod desk;
 mod gauges;
+mod intake;
 mod item;
 mod judge;
 mod message;
