@@ -138,6 +138,7 @@ impl Desk {
         if directory.as_os_str().is_empty() {
             return Err(StoreError("there is no directory for its database; set chat.directory".to_owned()));
         }
+        let judge = Judge::new(&config.chat.rules).map_err(StoreError)?;
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
         let token = token::read_or_make(directory)?;
@@ -151,7 +152,7 @@ impl Desk {
                 speech,
                 names,
                 store,
-                judge: Mutex::new(Judge::new(&config)),
+                judge: Mutex::new(judge),
                 state: Mutex::new(state),
                 connector,
                 events,
