@@ -148,16 +148,7 @@ impl Desk {
             let store = Arc::new(store);
             let names = Arc::new(Names { epoch: recovered.epoch.clone(), token });
             let state = begin(&config, desk.clone(), &names, &store, speech.voices(), recovered);
-            Self {
-                speech,
-                names,
-                store,
-                judge: Mutex::new(judge),
-                state: Mutex::new(state),
-                connector,
-                events,
-                config,
-            }
+            Self { speech, names, store, judge: Mutex::new(judge), state: Mutex::new(state), connector, events, config }
         });
         tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
         tokio::spawn(tick(Arc::downgrade(&desk)));

@@ -2,6 +2,7 @@
 //!
 //! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
 
+mod bilibili;
 mod control;
 mod desk;
 mod gauges;
@@ -14,13 +15,17 @@ mod prefetch;
 mod queue;
 mod rules;
 mod schema;
+pub mod source;
 mod sources;
 mod state;
 mod status;
 mod store;
 mod token;
 mod told;
+pub mod twitch;
 mod voices;
+pub mod webhook;
+mod youtube;
 
 pub use desk::{Ack, Acked, DATABASE, Desk, Listening, Taken};
 pub use item::{Item, MessageKey, Numbered, Outcome, UserKey, platform};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::ChatRules;
+use super::chat_sources::{Bilibili, Connect, Twitch, Webhook, Youtube};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -16,6 +17,11 @@ pub struct Chat {
     pub queue: ChatQueue,
     pub voices: ChatVoices,
     pub rules: ChatRules,
+    pub connect: Connect,
+    pub twitch: Twitch,
+    pub youtube: Youtube,
+    pub bilibili: Bilibili,
+    pub webhook: Webhook,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +62,11 @@ impl Default for Chat {
             queue: ChatQueue::default(),
             voices: ChatVoices::default(),
             rules: ChatRules::default(),
+            connect: Connect::default(),
+            twitch: Twitch::default(),
+            youtube: Youtube::default(),
+            bilibili: Bilibili::default(),
+            webhook: Webhook::default(),
         }
     }
 }

@@ -14,6 +14,8 @@ use super::{
     Config,
     keys::{ENVIRONMENT_PREFIX, Keys, dotted},
     layers::{Assignment, Layers},
+    rules::is_secret,
+    secret::HIDDEN,
 };
 
 /// Beside the settings: where the user's files are (XDG Base Directory Specification 0.8).
@@ -147,9 +149,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         layers.read_flag(key, value, flag);
     }
     let Layers { mut assignments, mut problems, .. } = layers;
-    for assignment in
-        assignments.iter_mut().filter(|assignment| DIRECTORIES.iter().any(|path| assignment.path == *path))
-    {
+    for assignment in assignments.iter_mut().filter(|assignment| PATHS.iter().any(|path| assignment.path == **path)) {
         if let Err(problem) = resolve_path(assignment, sources) {
             problems.push(problem);
         }
@@ -179,7 +179,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     let explained = |(path, value): (Vec<String>, Value)| Setting {
         key: dotted(&path),
-        value: value.to_string(),
+        value: match value.as_str() {
+            Some(secret) if is_secret(&path) && !secret.is_empty() => HIDDEN.to_owned(),
+            _ => value.to_string(),
+        },
         origin: origins.get(&path).cloned().unwrap_or(Origin::Default),
     };
     let settings = keys.settings(&config).into_iter().map(explained).collect();
@@ -187,7 +190,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 }
 
 /// Settings that are paths.
-const DIRECTORIES: [[&str; 2]; 2] = [["voices", "directory"], ["chat", "directory"]];
+const PATHS: [&[&str]; 3] = [&["voices", "directory"], &["chat", "directory"], &["chat", "connect", "ca_file"]];
 
 fn insert(table: &mut Table, path: &[String], value: Value) {
     let Some((last, sections)) = path.split_last() else { return };

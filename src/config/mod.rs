@@ -4,10 +4,13 @@
 
 mod chat;
 mod chat_rules;
+mod chat_source_rules;
+mod chat_sources;
 mod keys;
 mod layers;
 mod load;
 mod rules;
+mod secret;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +22,9 @@ use serde::{Deserialize, Serialize};
 
 pub use chat::{Chat, ChatQueue, ChatVoices};
 pub use chat_rules::{Approval, Banned, Caps, ChatCommands, ChatRules, ChatTemplates, Links, Part, TooLong, Who};
+pub use chat_sources::{Bilibili, Connect, Twitch, Webhook, Youtube};
 pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};
+pub use secret::Secret;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Config, keys::dotted};
+use super::{Config, chat_source_rules, keys::dotted, secret::HIDDEN};
 
 /// The longest time that may be set: a year. Far more would overflow a deadline.
 const MAX_SECONDS: f64 = 31_536_000.0;
@@ -16,11 +16,11 @@ const MAX_NAME_CHARS: usize = 64;
 /// Errors are one line each; a longer value is cut.
 const MAX_SHOWN_CHARS: usize = 80;
 
-struct Rule {
-    key: &'static str,
-    must_be: &'static str,
+pub(super) struct Rule {
+    pub(super) key: &'static str,
+    pub(super) must_be: &'static str,
     /// What is wrong, as it is shown, or nothing.
-    fault: fn(&Config) -> Option<String>,
+    pub(super) fault: fn(&Config) -> Option<String>,
 }
 
 const RULES: &[Rule] = &[
@@ -271,8 +271,8 @@ const WHO: &str = "\"everyone\", \"subscribers\", \"vips\", \"moderators\", \"br
 const PART: &str = "\"say\", \"limit\" or \"drop\"";
 const TEMPLATE: &str = "a text such as \"{name} says {text}\"; empty: not spoken";
 const NUMBER: &str = "a whole number, 0 or more";
-const SPAN: &str = "a number of seconds above 0, 31536000 at most";
-const SPAN_OR_ZERO: &str = "a number of seconds from 0 to 31536000";
+pub(super) const SPAN: &str = "a number of seconds above 0, 31536000 at most";
+pub(super) const SPAN_OR_ZERO: &str = "a number of seconds from 0 to 31536000";
 const COUNT: &str = "a whole number from 1 to 1000000";
 
 /// Checks one value by itself, so that a bad one is found even where another source overrides it.
@@ -283,10 +283,11 @@ pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
         table.insert(part.clone(), below);
         Value::Table(table)
     });
-    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
+    let rule = rule_of(&key);
     let fault = match (Config::deserialize(alone), rule) {
         (Ok(config), Some(rule)) => (rule.fault)(&config),
         (Ok(_), None) => None,
+        (Err(_), _) if is_secret(path) => Some(HIDDEN.into()),
         (Err(_), _) => Some(shown(value)),
     };
     match fault {
@@ -295,11 +296,24 @@ pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
     }
 }
 
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(chat_source_rules::RULES)
+}
+
+/// The rule for a key, or for the table that it is in.
+fn rule_of(key: &str) -> Option<&'static Rule> {
+    rules().find(|rule| key == rule.key || key.strip_prefix(rule.key).is_some_and(|below| below.starts_with('.')))
+}
+
+/// Not to be shown to anybody.
+pub(super) fn is_secret(path: &[String]) -> bool {
+    chat_source_rules::SECRETS.iter().any(|secret| secret.split('.').eq(path.iter().map(String::as_str)))
+}
+
 /// "http.port must be …, not …".
 pub(super) fn must_be(path: &[String], fault: &str) -> String {
     let key = path.join(".");
-    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
-    let (key, must_be) = match rule {
+    let (key, must_be) = match rule_of(&key) {
         Some(rule) if rule.key == key => (dotted(path), rule.must_be),
         // One entry of a table: the rule speaks of the table.
         Some(rule) => (rule.key.to_owned(), rule.must_be),
@@ -323,7 +337,7 @@ fn cut(shown: &str) -> String {
     }
 }
 
-fn unless(holds: bool, value: &(impl std::fmt::Debug + ?Sized)) -> Option<String> {
+pub(super) fn unless(holds: bool, value: &(impl std::fmt::Debug + ?Sized)) -> Option<String> {
     (!holds).then(|| format!("{value:?}"))
 }
 
@@ -339,11 +353,11 @@ fn is_span(seconds: f64) -> bool {
     seconds > 0.0 && seconds <= MAX_SECONDS
 }
 
-fn span(seconds: f64) -> Option<String> {
+pub(super) fn span(seconds: f64) -> Option<String> {
     unless(is_span(seconds), &seconds)
 }
 
-fn span_or_zero(seconds: f64) -> Option<String> {
+pub(super) fn span_or_zero(seconds: f64) -> Option<String> {
     unless(seconds == 0.0 || is_span(seconds), &seconds)
 }
 
@@ -359,7 +373,12 @@ fn is_engine_name(name: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control)
+    is_text(name, MAX_NAME_CHARS)
+}
+
+/// Not blank, on one line, of so many characters at most.
+pub(super) fn is_text(text: &str, max_chars: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control)
 }
 
 fn is_host(host: &str) -> bool {
@@ -408,10 +427,10 @@ mod tests {
         let settings = keys.settings(&Config::default());
         for (path, value) in &settings {
             let key = path.join(".");
-            assert!(RULES.iter().any(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key))), "{key}");
+            assert!(rule_of(&key).is_some(), "{key}");
             assert_eq!(check(path, value), Ok(()));
         }
-        for rule in RULES {
+        for rule in rules() {
             assert!(keys.parse(rule.key).is_some(), "{}", rule.key);
             assert_eq!((rule.fault)(&Config::default()), None, "{}", rule.key);
         }
