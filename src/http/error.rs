@@ -10,7 +10,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::{chat::webhook::Refusal, error::Error};
 
 /// The classes of OpenAI's `error.type` that we use.
 const INVALID_REQUEST: &str = "invalid_request_error";
@@ -122,6 +122,18 @@ impl ApiError {
     pub fn wrong_token() -> Self {
         let message = "the token is not the overlay's; `ishowtts chat token` shows that";
         Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, "token_invalid", message)
+    }
+
+    #[must_use]
+    pub fn webhook(refusal: &Refusal) -> Self {
+        let (status, kind) = match refusal {
+            Refusal::Disabled => (StatusCode::NOT_FOUND, INVALID_REQUEST),
+            Refusal::Signature | Refusal::Time => (StatusCode::UNAUTHORIZED, AUTHENTICATION),
+            Refusal::Replayed => (StatusCode::CONFLICT, INVALID_REQUEST),
+            Refusal::Flood => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT),
+            Refusal::Body(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+        };
+        Self::new(status, kind, refusal.code(), refusal.to_string())
     }
 
     /// A bug of ours; what it was is in the log.

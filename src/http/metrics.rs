@@ -92,7 +92,7 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 19] = [
+const STATUSES: [(u16, &str); 20] = [
     (101, "101"),
     (200, "200"),
     (202, "202"),
@@ -104,6 +104,7 @@ const STATUSES: [(u16, &str); 19] = [
     (404, "404"),
     (405, "405"),
     (408, "408"),
+    (409, "409"),
     (413, "413"),
     (422, "422"),
     (429, "429"),

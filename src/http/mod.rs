@@ -7,6 +7,7 @@ mod chat;
 mod chat_message;
 mod chat_sound;
 mod chat_stream;
+mod chat_webhook;
 mod compat;
 mod connection;
 mod danmaku;
@@ -74,6 +75,8 @@ pub struct App {
     config: Arc<Config>,
     /// Or why there is none.
     chat: Result<Arc<Desk>, StoreError>,
+    /// Webhook requests that came.
+    replays: Replays,
     guard: Guard,
     metrics: Arc<Metrics>,
     sockets: Sockets,
@@ -85,7 +88,17 @@ impl App {
     pub fn new(speech: Arc<Speech>, chat: Result<Arc<Desk>, StoreError>, config: Arc<Config>) -> Arc<Self> {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { speech, config, chat, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
+        let replays = Replays::default();
+        Arc::new(Self {
+            speech,
+            config,
+            chat,
+            replays,
+            guard,
+            metrics: Metrics::new(),
+            sockets: Sockets::new(),
+            started_unix_s,
+        })
     }
 }
 
@@ -118,6 +131,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/chat/ack", post(chat_stream::ack))
         .route("/v1/chat/items/{id}/audio", get(chat_sound::audio))
         .route("/v1/chat/items/{id}/speech", get(chat_sound::speech))
+        .route("/v1/chat/webhook", post(chat_webhook::take))
         .route("/v1/chat/start", post(chat::start))
         .route("/v1/chat/stop", post(chat::stop))
         .route("/v1/chat/enqueue", post(chat::enqueue))

@@ -23,7 +23,11 @@ use super::{
     },
     CONTENT_SCHEMA,
 };
-use crate::{audio::Format, chat::ChatEvent, error::Error};
+use crate::{
+    audio::Format,
+    chat::{ChatEvent, webhook},
+    error::Error,
+};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -50,6 +54,8 @@ pub struct ChatStream;
 pub struct ChatErrors;
 /// What a request about one item of the chat may be answered.
 pub struct ChatItemErrors;
+/// What a signed message may be answered.
+pub struct WebhookErrors;
 /// What a request to speak may be answered.
 pub struct SpeechErrors;
 /// The same, with OpenAI's names.
@@ -178,6 +184,16 @@ impl IntoResponses for ChatStream {
 impl IntoResponses for ChatErrors {
     fn responses() -> Responses {
         by_status(chat_errors())
+    }
+}
+
+impl IntoResponses for WebhookErrors {
+    fn responses() -> Responses {
+        use webhook::Refusal;
+        let body = Refusal::Body("the body has no \"user\"".to_owned());
+        let refusals = [Refusal::Disabled, Refusal::Signature, Refusal::Time, Refusal::Replayed, Refusal::Flood, body];
+        let told = refusals.iter().map(ApiError::webhook);
+        by_status(chat_errors().into_iter().chain(told).collect())
     }
 }
 

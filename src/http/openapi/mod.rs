@@ -17,12 +17,12 @@ use utoipa::OpenApi;
 pub use self::{
     answers::{
         CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
-        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors,
+        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors, WebhookErrors,
     },
     requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
 };
 use super::{
-    chat, chat_sound, chat_stream, compat, danmaku, elevenlabs,
+    chat, chat_sound, chat_stream, chat_webhook, compat, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
     health, models, native, openai, speakerbot, voices, web, ws,
@@ -81,6 +81,7 @@ use crate::chat::ChatEvent;
         chat_sound::audio,
         chat_sound::speech,
         speakerbot::connect,
+        chat_webhook::take,
         compat::health,
         compat::voices,
         compat::speak,
