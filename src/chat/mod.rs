@@ -32,7 +32,7 @@ pub use item::{Item, MessageKey, Numbered, Outcome, UserKey, platform};
 pub use message::{Amount, Emote, Event, Kind, Message, Platform, Roles, User};
 pub use overlays::{Kind as ListenerKind, OverlayState, Told};
 pub use rules::{Priority, Verdict};
-pub use sources::{Connection, ConnectionStatus, ConnectionView, Connector, Unconnected};
+pub use sources::{Connection, ConnectionStatus, ConnectionView, Connector};
 pub use status::{ChatSettings, ChatState, Muted};
 pub use store::StoreError;
 pub use token::{FILE as TOKEN_FILE, is_same};

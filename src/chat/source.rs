@@ -4,6 +4,7 @@
 mod http;
 mod money;
 mod outlet;
+mod platforms;
 mod seen;
 mod socket;
 mod supervise;
@@ -29,6 +30,7 @@ pub use http::HttpError;
 pub(in crate::chat) use http::{Answer, Http, encode};
 pub(in crate::chat) use money::decimal_micros;
 pub(in crate::chat) use outlet::{Gone, Outlet};
+pub use platforms::Platforms;
 pub(in crate::chat) use seen::Seen;
 pub(in crate::chat) use socket::{Frame, Silence, Socket};
 pub(in crate::chat) use supervise::{Backoff, End};

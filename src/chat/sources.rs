@@ -135,22 +135,3 @@ impl Sources {
             .collect()
     }
 }
-
-/// Where nothing can be connected to: messages come by the API alone.
-pub struct Unconnected;
-
-impl Connector for Unconnected {
-    fn configured(&self) -> Vec<(Platform, String)> {
-        Vec::new()
-    }
-
-    fn connect(
-        &self,
-        platform: Platform,
-        _channel: &str,
-        _events: mpsc::Sender<Event>,
-    ) -> Result<(String, Box<dyn Connection>), Error> {
-        let message = format!("this server does not connect to {platform}; send messages to POST /v1/chat/enqueue");
-        Err(Error::invalid("unsupported_platform", Some("platform"), message))
-    }
-}

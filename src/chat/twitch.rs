@@ -81,7 +81,7 @@ impl Source {
         let event = match incoming {
             Incoming::Event(event) => Some(self.redemptions.translate(event)),
             Incoming::Redeemed { reward_id, message } => {
-                self.redemptions.from_chat(reward_id, message, Instant::now()).map(Event::Message)
+                self.redemptions.of_chat(reward_id, message, Instant::now()).map(Event::Message)
             }
             _ => None,
         };
@@ -129,7 +129,7 @@ impl Source {
         outlet.connected(warning);
         let mut joined_at = Instant::now();
         // After RECONNECT: the old connection is read until the new one is in the channel, so that nothing is missed.
-        let mut successor: Option<Pin<Box<dyn Future<Output = Result<Irc, End>> + Send>>> = None;
+        let mut successor: Option<Joining> = None;
         loop {
             tokio::select! {
                 line = chat.next_line(), if !chat.closed => match line {
@@ -155,7 +155,7 @@ impl Source {
                 }
                 Some(told) = eventsub.recv() => match told {
                     eventsub::Told::Redeemed(message) => {
-                        if let Some(message) = self.redemptions.from_eventsub(message, Instant::now()) {
+                        if let Some(message) = self.redemptions.of_eventsub(*message, Instant::now()) {
                             outlet.send(Event::Message(message)).await?;
                         }
                     }
@@ -166,7 +166,9 @@ impl Source {
     }
 }
 
-async fn wait_for<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+type Joining = Pin<Box<dyn Future<Output = Result<Irc, End>> + Send>>;
+
+async fn wait_for(future: &mut Option<Joining>) -> Result<Irc, End> {
     match future {
         Some(future) => future.await,
         None => pending().await,

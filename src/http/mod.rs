@@ -61,7 +61,7 @@ use self::{
     ws_socket::Sockets,
 };
 use crate::{
-    chat::{Desk, StoreError, Unconnected},
+    chat::{Desk, StoreError, source::Platforms},
     config::Config,
     speech::Speech,
 };
@@ -210,7 +210,8 @@ pub async fn serve(
 /// A chat that cannot be used keeps nothing else from working.
 async fn open_chat(speech: &Arc<Speech>, config: &Arc<Config>) -> Result<Arc<Desk>, StoreError> {
     let (speech, config) = (Arc::clone(speech), Arc::clone(config));
-    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech, Arc::new(Unconnected))).await;
+    let platforms = Arc::new(Platforms::new(Arc::clone(&config)));
+    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech, platforms)).await;
     let opened = opened.unwrap_or_else(|_| Err(StoreError("opening its database failed".to_owned())));
     if let Err(error) = &opened {
         tracing::warn!(%error, "there is no chat");

@@ -31,7 +31,7 @@ pub(super) enum Notice {
     /// Its id is EventSub's, which is the same when it is delivered again.
     Redeemed {
         id: String,
-        message: Message,
+        message: Box<Message>,
     },
     Revoked {
         reason: String,
@@ -57,7 +57,7 @@ pub(super) fn read(text: &str) -> Notice {
         Some("notification") if word("/metadata/subscription_type").as_deref() == Some(REDEEMED) => {
             let message = told.pointer("/payload/event").and_then(redemption);
             match (word("/metadata/message_id"), message) {
-                (Some(id), Some(message)) => Notice::Redeemed { id, message },
+                (Some(id), Some(message)) => Notice::Redeemed { id, message: Box::new(message) },
                 _ => Notice::Nothing,
             }
         }
@@ -89,7 +89,7 @@ fn redemption(event: &Value) -> Option<Message> {
 
 /// What the source is told.
 pub(super) enum Told {
-    Redeemed(Message),
+    Redeemed(Box<Message>),
     /// It will not work as things are.
     Warning(String),
 }

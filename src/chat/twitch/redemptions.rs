@@ -41,7 +41,7 @@ pub(super) struct Redemptions {
 
 impl Redemptions {
     /// Of the chat. None: EventSub told it already.
-    pub(super) fn from_chat(&mut self, reward_id: String, mut message: Message, now: Instant) -> Option<Message> {
+    pub(super) fn of_chat(&mut self, reward_id: String, mut message: Message, now: Instant) -> Option<Message> {
         if let Some(first) = self.take(Told::EventSub, &message, &reward_id, now) {
             self.aliases.push_back((message.id, first.id));
             if self.aliases.len() > MAX_ALIASES {
@@ -56,7 +56,7 @@ impl Redemptions {
     }
 
     /// Of EventSub. None: the chat told it already.
-    pub(super) fn from_eventsub(&mut self, message: Message, now: Instant) -> Option<Message> {
+    pub(super) fn of_eventsub(&mut self, message: Message, now: Instant) -> Option<Message> {
         let Kind::Redemption { reward_id, title, points } = &message.kind else { return Some(message) };
         if self.rewards.len() < MAX_WAITING || self.rewards.contains_key(reward_id) {
             self.rewards.insert(reward_id.clone(), (title.clone(), *points));
@@ -138,31 +138,31 @@ mod tests {
     fn whichever_comes_first_is_heard_once() {
         let now = Instant::now();
         let mut redemptions = Redemptions::default();
-        assert!(redemptions.from_eventsub(message("e1", "hi ", redemption("Say")), now).is_some());
-        assert_eq!(redemptions.from_chat("r".into(), message("c1", "hi", Kind::Chat), now), None);
-        let first = redemptions.from_chat("r".into(), message("c2", "hi", Kind::Chat), now).expect("another one");
+        assert!(redemptions.of_eventsub(message("e1", "hi ", redemption("Say")), now).is_some());
+        assert_eq!(redemptions.of_chat("r".into(), message("c1", "hi", Kind::Chat), now), None);
+        let first = redemptions.of_chat("r".into(), message("c2", "hi", Kind::Chat), now).expect("another one");
         assert_eq!(first.kind, redemption("Say"));
-        assert_eq!(redemptions.from_eventsub(message("e2", "hi", redemption("Say")), now), None);
-        assert!(redemptions.from_eventsub(message("e3", "hi", redemption("Say")), now).is_some());
-        assert!(redemptions.from_eventsub(message("e4", "", redemption("Hydrate")), now).is_some());
-        assert!(redemptions.from_eventsub(message("e5", "", redemption("Hydrate")), now).is_some());
+        assert_eq!(redemptions.of_eventsub(message("e2", "hi", redemption("Say")), now), None);
+        assert!(redemptions.of_eventsub(message("e3", "hi", redemption("Say")), now).is_some());
+        assert!(redemptions.of_eventsub(message("e4", "", redemption("Hydrate")), now).is_some());
+        assert!(redemptions.of_eventsub(message("e5", "", redemption("Hydrate")), now).is_some());
     }
 
     #[test]
     fn much_later_it_is_another_one() {
         let now = Instant::now();
         let mut redemptions = Redemptions::default();
-        assert!(redemptions.from_chat("r".into(), message("c1", "hi", Kind::Chat), now).is_some());
+        assert!(redemptions.of_chat("r".into(), message("c1", "hi", Kind::Chat), now).is_some());
         let later = now + MAX_APART + Duration::from_secs(1);
-        assert!(redemptions.from_eventsub(message("e1", "hi", redemption("Say")), later).is_some());
+        assert!(redemptions.of_eventsub(message("e1", "hi", redemption("Say")), later).is_some());
     }
 
     #[test]
     fn a_deletion_of_the_chat_message_takes_the_redemption_back() {
         let now = Instant::now();
         let mut redemptions = Redemptions::default();
-        redemptions.from_eventsub(message("e1", "hi", redemption("Say")), now);
-        redemptions.from_chat("r".into(), message("c1", "hi", Kind::Chat), now);
+        redemptions.of_eventsub(message("e1", "hi", redemption("Say")), now);
+        redemptions.of_chat("r".into(), message("c1", "hi", Kind::Chat), now);
         let deleted = |id: &str| Event::Deleted { platform: Platform::Twitch, channel: "bar".into(), id: id.into() };
         assert_eq!(redemptions.translate(deleted("c1")), deleted("e1"));
         assert_eq!(redemptions.translate(deleted("c9")), deleted("c9"));
