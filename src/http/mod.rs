@@ -61,7 +61,7 @@ use self::{
     ws_socket::Sockets,
 };
 use crate::{
-    chat::{Desk, StoreError, source::Platforms},
+    chat::{Desk, StoreError, source::Platforms, webhook::Replays},
     config::Config,
     speech::Speech,
 };
