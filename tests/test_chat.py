@@ -18,14 +18,15 @@ from harness import Server, run, wait_until, wav_samples
 from overlay import Overlay, Stream, post
 from websockets.sync.client import connect
 
-SLOW = "[engines.fake]\nms_per_char = 1.0\n"
+OPEN = "[chat.rules]\nuser_max_per_minute = 10000\nduplicate_window_s = 0.0\n"
+"""No rule against floods: they are what the queue is tested with."""
 STOP_MS = 200
 """A message that is taken back while it plays must be silent by then."""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, engine="fake") as started:
+    with Server(tmp_path, engine="fake", config=OPEN) as started:
         yield started
 
 
