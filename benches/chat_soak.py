@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from overlay import Overlay
 
-OPEN = ["--set", "chat.rules.user_max_per_minute=10000", "--set", "chat.rules.duplicate_window_s=0"]
+OPEN = ["--set", "chat.rules.user_max_per_minute=0", "--set", "chat.rules.duplicate_window_s=0"]
 """No rule against floods."""
 SETTINGS = ["--engine", "fake", "--set", "speech.cache_mib=16", "--set", "log.level=error", *OPEN]
 PATIENCE_S = 900
