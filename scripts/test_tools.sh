@@ -5,7 +5,7 @@ set -u
 tools="chromium chromium
 espeak-ng espeak-ng
 ffmpeg ffmpeg
-ngircd ngircd
+/usr/sbin/ngircd ngircd
 openssl openssl
 sox sox libsox-fmt-mp3 libsox-fmt-base"
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +27,7 @@ from websockets.exceptions import ConnectionClosed
 
 T = TypeVar("T")
 
-NGIRCD = shutil.which("ngircd") or shutil.which("ngircd", path="/usr/sbin")
+NGIRCD = shutil.which("ngircd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 CONFIG = """
 [Global]
@@ -53,14 +55,22 @@ SAID = re.compile(r":(?P<nick>[^!]+)!\S+ PRIVMSG (?P<channel>#\S+) :(?P<text>.*)
 KAPPA = re.compile(r"\bKappa\b")
 
 
-def certificates(directory: Path) -> tuple[Path, Path]:
-    """A certificate of this machine that signs itself, and its key."""
-    certificate, key = directory / "relay.pem", directory / "relay.key"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    fresh = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    files = ["-keyout", str(key), "-out", str(certificate), "-days", "2"]
-    subprocess.run([*fresh, *subject, *files], check=True, capture_output=True)
-    return certificate, key
+def certificates(directory: Path) -> tuple[Path, Path, Path]:
+    """An authority's certificate, and one of this machine that it vouches for, with its key."""
+    authority, signing = directory / "ca.pem", directory / "ca.key"
+    certificate, key, request = directory / "relay.pem", directory / "relay.key", directory / "relay.csr"
+    extensions = directory / "relay.ext"
+    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n", encoding="utf-8")
+    fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    signed: list[str | Path] = ["-CA", authority, "-CAkey", signing, "-CAcreateserial", "-days", "2"]
+    commands: list[list[str | Path]] = [
+        ["req", "-x509", *fresh, "-subj", "/CN=authority", "-keyout", signing, "-out", authority],
+        ["req", "-new", *fresh[:-2], "-subj", "/CN=localhost", "-keyout", key, "-out", request],
+        ["x509", "-req", *signed, "-in", request, "-extfile", extensions, "-out", certificate],
+    ]
+    for command in commands:
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    return authority, certificate, key
 
 
 def free_port() -> int:
@@ -91,7 +101,7 @@ def tagged(line: str) -> str:
         "emotes": ",".join(f"{kappa.start()}-{kappa.end() - 1}" for kappa in KAPPA.finditer(text)),
         "id": message_id(nick, text),
         "room-id": "1",
-        "tmi-sent-ts": "1700000000000",
+        "tmi-sent-ts": str(int(time.time() * 1000)),
         "user-id": user_id(nick),
     }
     if tags["emotes"]:
@@ -110,9 +120,9 @@ class Relay:
         config = directory / "ngircd.conf"
         config.write_text(CONFIG.format(port=self.irc_port), encoding="utf-8")
         config.chmod(0o644)
-        self.certificate, key = certificates(directory)
+        self.authority, certificate, key = certificates(directory)
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.tls.load_cert_chain(self.certificate, key)
+        self.tls.load_cert_chain(certificate, key)
         self.irc = subprocess.Popen(
             [NGIRCD, "--nodaemon", "--config", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -177,7 +187,8 @@ class Relay:
         return True
 
     async def _serve(self) -> WebSocketServer:
-        return await serve(self._client, "127.0.0.1", 0, ssl=self.tls, ping_interval=None)
+        server: WebSocketServer = await serve(self._client, "127.0.0.1", 0, ssl=self.tls, ping_interval=None)
+        return server
 
     async def _say(self, line: str) -> None:
         for client in list(self.clients):
@@ -219,7 +230,7 @@ class Relay:
 
     async def _to_client(self, client: ServerConnection, reader: asyncio.StreamReader) -> None:
         while line := (await reader.readline()).decode().rstrip("\r\n"):
-            if " 366 " in line:
+            if line.split(" ")[1:2] == ["366"]:
                 self.clients.append(client)
                 self.joined += 1
             await client.send(f"{tagged(line)}\r\n")
