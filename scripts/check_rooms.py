@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-ROOMS = ("error", "config", "audio", "voices", "engine", "text", "scheduler", "speech", "http", "bridge")
+ROOMS = ("error", "config", "audio", "voices", "engine", "text", "scheduler", "speech", "chat", "http", "bridge")
 """In the data's way. The bridge comes last: it is where the program meets its host, and nothing else knows it."""
 
 USES_ROOM = re.compile(r"\bcrate::(?:(\w+)|\{)")

@@ -5,6 +5,8 @@ set -u
 tools="chromium chromium
 espeak-ng espeak-ng
 ffmpeg ffmpeg
+/usr/sbin/ngircd ngircd
+openssl openssl
 sox sox libsox-fmt-mp3 libsox-fmt-base"
 
 missing=$(echo "$tools" | while read -r tool packages; do

@@ -1,5 +1,6 @@
 pub mod audio;
 pub mod bridge;
+pub mod chat;
 pub mod config;
 pub mod engine;
 pub mod error;

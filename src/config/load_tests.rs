@@ -268,3 +268,20 @@ fn the_voices_directory_is_absolute() {
     let loaded = load(&sources(None, &home, &[])).expect("valid");
     assert_eq!(setting(&loaded, "voices.directory"), ("\"/data/ishowtts/voices\"".into(), "default".into()));
 }
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let environment = [("ISHOWTTS_CHAT_TWITCH_TOKEN", "oauth:abcdef")];
+    let loaded = load(&sources(None, &environment, &[])).expect("valid");
+    assert_eq!(loaded.config.chat.twitch.token.reveal(), "oauth:abcdef");
+    assert_eq!(setting(&loaded, "chat.twitch.token"), ("(hidden)".into(), "ISHOWTTS_CHAT_TWITCH_TOKEN".into()));
+    assert!(!format!("{loaded:?}").contains("abcdef"));
+
+    for (text, value) in [("two words", "two words"), ("tookeasy", "tookeasy")] {
+        let faults = variable_faults("ISHOWTTS_CHAT_WEBHOOK_SECRET", text);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(!faults[0].contains(value), "{faults:?}");
+    }
+    let faults = faults("[chat.youtube]\napi_key = 7654321\n");
+    assert!(faults.len() == 1 && !faults[0].contains("7654321"), "{faults:?}");
+}

@@ -2,10 +2,15 @@
 //!
 //! Only this room reads environment variables.
 
+mod chat;
+mod chat_rules;
+mod chat_source_rules;
+mod chat_sources;
 mod keys;
 mod layers;
 mod load;
 mod rules;
+mod secret;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +20,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use chat::{Chat, ChatQueue, ChatVoices};
+pub use chat_rules::{Approval, Banned, Caps, ChatCommands, ChatRules, ChatTemplates, Links, Part, TooLong, Who};
+pub use chat_sources::{Bilibili, Connect, Twitch, Webhook, Youtube};
 pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};
+pub use secret::Secret;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -33,6 +42,7 @@ pub struct Config {
     pub loudness: Levels,
     pub voices: Voices,
     pub websocket: Websocket,
+    pub chat: Chat,
     pub log: Log,
     /// One table an engine, handed to it as it is; the engine rejects what it does not know.
     pub engines: BTreeMap<String, toml::Table>,
@@ -201,6 +211,7 @@ impl Default for Config {
             loudness: Levels::default(),
             voices: Voices::default(),
             websocket: Websocket::default(),
+            chat: Chat::default(),
             log: Log::default(),
             engines: BTreeMap::new(),
         }

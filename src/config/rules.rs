@@ -6,7 +6,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{Config, keys::dotted};
+use super::{Config, chat_source_rules, keys::dotted, secret::HIDDEN};
 
 /// The longest time that may be set: a year. Far more would overflow a deadline.
 const MAX_SECONDS: f64 = 31_536_000.0;
@@ -16,11 +16,11 @@ const MAX_NAME_CHARS: usize = 64;
 /// Errors are one line each; a longer value is cut.
 const MAX_SHOWN_CHARS: usize = 80;
 
-struct Rule {
-    key: &'static str,
-    must_be: &'static str,
+pub(super) struct Rule {
+    pub(super) key: &'static str,
+    pub(super) must_be: &'static str,
     /// What is wrong, as it is shown, or nothing.
-    fault: fn(&Config) -> Option<String>,
+    pub(super) fault: fn(&Config) -> Option<String>,
 }
 
 const RULES: &[Rule] = &[
@@ -57,13 +57,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         key: "http.shutdown_grace_s",
-        must_be: "a number of seconds from 0 to 31536000",
-        fault: |config| {
-            unless(
-                config.http.shutdown_grace_s == 0.0 || is_span(config.http.shutdown_grace_s),
-                &config.http.shutdown_grace_s,
-            )
-        },
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.http.shutdown_grace_s),
     },
     Rule {
         key: "cpu.threads",
@@ -182,6 +177,137 @@ const RULES: &[Rule] = &[
     },
     Rule { key: "websocket.idle_s", must_be: SPAN, fault: |config| span(config.websocket.idle_s) },
     Rule { key: "websocket.ping_s", must_be: SPAN, fault: |config| span(config.websocket.ping_s) },
+    Rule { key: "chat.enabled", must_be: "true or false", fault: |_| None },
+    Rule {
+        key: "chat.directory",
+        must_be: "a path",
+        fault: |config| {
+            let directory = config.chat.directory.to_string_lossy();
+            unless(!directory.contains('\0'), &directory)
+        },
+    },
+    Rule { key: "chat.queue.max_waiting", must_be: COUNT, fault: |config| count(config.chat.queue.max_waiting) },
+    Rule { key: "chat.queue.max_paid", must_be: COUNT, fault: |config| count(config.chat.queue.max_paid) },
+    Rule { key: "chat.queue.max_held", must_be: COUNT, fault: |config| count(config.chat.queue.max_held) },
+    Rule {
+        key: "chat.queue.approval_timeout_s",
+        must_be: SPAN,
+        fault: |config| span(config.chat.queue.approval_timeout_s),
+    },
+    Rule {
+        key: "chat.queue.max_age_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.queue.max_age_s),
+    },
+    Rule {
+        key: "chat.queue.ahead",
+        must_be: "a whole number from 1 to 16",
+        fault: |config| unless((1..=16).contains(&config.chat.queue.ahead), &config.chat.queue.ahead),
+    },
+    Rule { key: "chat.queue.grace_s", must_be: SPAN_OR_ZERO, fault: |config| span_or_zero(config.chat.queue.grace_s) },
+    Rule { key: "chat.queue.keep", must_be: COUNT, fault: |config| count(config.chat.queue.keep) },
+    Rule {
+        key: "chat.voices.pool",
+        must_be: "a list of voices' ids or aliases such as [\"heart\", \"rowan\"]",
+        fault: |config| first_that_is_not(&config.chat.voices.pool, is_name),
+    },
+    Rule { key: "chat.voices.choice", must_be: "true or false", fault: |_| None },
+    Rule { key: "chat.rules.who", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.only_command", must_be: SWITCH, fault: |_| None },
+    Rule {
+        key: "chat.rules.prefix",
+        must_be: "a mark such as \"!\", 8 characters at most, without spaces",
+        fault: |config| {
+            let prefix = &config.chat.rules.prefix;
+            let is_mark = !prefix.is_empty() && prefix.chars().count() <= 8 && !prefix.contains(char::is_whitespace);
+            unless(is_mark, prefix)
+        },
+    },
+    Rule { key: "chat.rules.commands.tts", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.voice", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.skip", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.pause", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.resume", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.clear", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.volume", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.mute", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.unmute", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.approve", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.reject", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.templates.chat", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.cheer", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.super_chat", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.gift", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.subscription", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.subscription_gift", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.raid", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.redemption", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.min_bits", must_be: NUMBER, fault: |_| None },
+    Rule { key: "chat.rules.min_amounts", must_be: "a table such as { USD = \"5.00\" }", fault: |_| None },
+    Rule { key: "chat.rules.min_raid_viewers", must_be: NUMBER, fault: |_| None },
+    Rule { key: "chat.rules.rewards", must_be: "a list of rewards' titles or ids", fault: |_| None },
+    Rule { key: "chat.rules.banned_words", must_be: "a list of words such as [\"darn\", \"darn*\"]", fault: |_| None },
+    Rule { key: "chat.rules.banned_patterns", must_be: "a list of regular expressions", fault: |_| None },
+    Rule { key: "chat.rules.banned", must_be: "\"refuse\", \"replace\" or \"hold\"", fault: |_| None },
+    Rule { key: "chat.rules.replacement", must_be: "a word", fault: |_| None },
+    Rule { key: "chat.rules.links", must_be: "\"say\", \"drop\" or \"refuse\"", fault: |_| None },
+    Rule { key: "chat.rules.link_word", must_be: "a word", fault: |_| None },
+    Rule { key: "chat.rules.emotes", must_be: PART, fault: |_| None },
+    Rule { key: "chat.rules.emoji", must_be: PART, fault: |_| None },
+    Rule { key: "chat.rules.max_emotes", must_be: "a whole number, 0 or more", fault: |_| None },
+    Rule {
+        key: "chat.rules.max_repeats",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_repeats),
+    },
+    Rule {
+        key: "chat.rules.max_chars",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_chars),
+    },
+    Rule {
+        key: "chat.rules.max_paid_chars",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_paid_chars),
+    },
+    Rule { key: "chat.rules.caps", must_be: "\"keep\", \"lower\" or \"refuse\"", fault: |_| None },
+    Rule { key: "chat.rules.too_long", must_be: "\"cut\" or \"refuse\"", fault: |_| None },
+    Rule {
+        key: "chat.rules.user_cooldown_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.user_cooldown_s),
+    },
+    Rule {
+        key: "chat.rules.duplicate_window_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.duplicate_window_s),
+    },
+    Rule {
+        key: "chat.rules.max_age_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.max_age_s),
+    },
+    Rule {
+        key: "chat.rules.user_max_per_minute",
+        must_be: "a whole number from 0 to 200 (0: any number)",
+        fault: |config| unless(config.chat.rules.user_max_per_minute <= 200, &config.chat.rules.user_max_per_minute),
+    },
+    Rule { key: "chat.rules.bots", must_be: "a list of names", fault: |_| None },
+    Rule { key: "chat.rules.ignored_users", must_be: "a list of names", fault: |_| None },
+    Rule { key: "chat.rules.languages", must_be: "a list of languages such as [\"en\", \"zh\"]", fault: |_| None },
+    Rule {
+        key: "chat.rules.engines",
+        must_be: "a table from languages to engines such as { zh = \"f5\" }",
+        fault: |config| {
+            config.chat.rules.engines.values().find(|name| !is_engine_name(name)).map(|name| format!("{name:?}"))
+        },
+    },
+    Rule {
+        key: "chat.rules.voices",
+        must_be: "a table from languages to voices such as { zh = \"quynh\" }",
+        fault: |config| config.chat.rules.voices.values().find(|name| !is_name(name)).map(|name| format!("{name:?}")),
+    },
+    Rule { key: "chat.rules.approval", must_be: "\"nothing\", \"first\", \"unpaid\" or \"all\"", fault: |_| None },
     Rule {
         key: "log.level",
         must_be: "error, warn, info, debug, trace, off, or a filter like \"info,ishowtts::speech=debug\"",
@@ -196,7 +322,14 @@ const RULES: &[Rule] = &[
 
 const MAX_PAUSE_MS: f64 = 5_000.0;
 const PAUSE: &str = "a number of milliseconds from 0 to 5000";
-const SPAN: &str = "a number of seconds above 0, 31536000 at most";
+const SWITCH: &str = "true or false";
+const WHO: &str = "\"everyone\", \"subscribers\", \"vips\", \"moderators\", \"broadcaster\" or \"nobody\"";
+const PART: &str = "\"say\", \"limit\" or \"drop\"";
+const TEMPLATE: &str = "a text such as \"{name} says {text}\"; empty: not spoken";
+const NUMBER: &str = "a whole number, 0 or more";
+pub(super) const SPAN: &str = "a number of seconds above 0, 31536000 at most";
+pub(super) const SPAN_OR_ZERO: &str = "a number of seconds from 0 to 31536000";
+const COUNT: &str = "a whole number from 1 to 1000000";
 
 /// Checks one value by itself, so that a bad one is found even where another source overrides it.
 pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
@@ -206,10 +339,11 @@ pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
         table.insert(part.clone(), below);
         Value::Table(table)
     });
-    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
+    let rule = rule_of(&key);
     let fault = match (Config::deserialize(alone), rule) {
         (Ok(config), Some(rule)) => (rule.fault)(&config),
         (Ok(_), None) => None,
+        (Err(_), _) if is_secret(path) => Some(HIDDEN.into()),
         (Err(_), _) => Some(shown(value)),
     };
     match fault {
@@ -218,11 +352,24 @@ pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
     }
 }
 
+fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(chat_source_rules::RULES)
+}
+
+/// The rule for a key, or for the table that it is in.
+fn rule_of(key: &str) -> Option<&'static Rule> {
+    rules().find(|rule| key == rule.key || key.strip_prefix(rule.key).is_some_and(|below| below.starts_with('.')))
+}
+
+/// Not to be shown to anybody.
+pub(super) fn is_secret(path: &[String]) -> bool {
+    chat_source_rules::SECRETS.iter().any(|secret| secret.split('.').eq(path.iter().map(String::as_str)))
+}
+
 /// "http.port must be …, not …".
 pub(super) fn must_be(path: &[String], fault: &str) -> String {
     let key = path.join(".");
-    let rule = RULES.iter().find(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key)));
-    let (key, must_be) = match rule {
+    let (key, must_be) = match rule_of(&key) {
         Some(rule) if rule.key == key => (dotted(path), rule.must_be),
         // One entry of a table: the rule speaks of the table.
         Some(rule) => (rule.key.to_owned(), rule.must_be),
@@ -246,7 +393,7 @@ fn cut(shown: &str) -> String {
     }
 }
 
-fn unless(holds: bool, value: &(impl std::fmt::Debug + ?Sized)) -> Option<String> {
+pub(super) fn unless(holds: bool, value: &(impl std::fmt::Debug + ?Sized)) -> Option<String> {
     (!holds).then(|| format!("{value:?}"))
 }
 
@@ -262,12 +409,20 @@ fn is_span(seconds: f64) -> bool {
     seconds > 0.0 && seconds <= MAX_SECONDS
 }
 
-fn span(seconds: f64) -> Option<String> {
+pub(super) fn span(seconds: f64) -> Option<String> {
     unless(is_span(seconds), &seconds)
 }
 
 fn pause(ms: f64) -> Option<String> {
     unless((0.0..=MAX_PAUSE_MS).contains(&ms), &ms)
+}
+
+pub(super) fn span_or_zero(seconds: f64) -> Option<String> {
+    unless(seconds == 0.0 || is_span(seconds), &seconds)
+}
+
+fn count(value: usize) -> Option<String> {
+    unless((1..=1_000_000).contains(&value), &value)
 }
 
 fn is_engine_name(name: &str) -> bool {
@@ -278,7 +433,12 @@ fn is_engine_name(name: &str) -> bool {
 }
 
 fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.chars().count() <= MAX_NAME_CHARS && !name.chars().any(char::is_control)
+    is_text(name, MAX_NAME_CHARS)
+}
+
+/// Not blank, on one line, of so many characters at most.
+pub(super) fn is_text(text: &str, max_chars: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= max_chars && !text.chars().any(char::is_control)
 }
 
 fn is_host(host: &str) -> bool {
@@ -327,10 +487,10 @@ mod tests {
         let settings = keys.settings(&Config::default());
         for (path, value) in &settings {
             let key = path.join(".");
-            assert!(RULES.iter().any(|rule| key == rule.key || key.starts_with(&format!("{}.", rule.key))), "{key}");
+            assert!(rule_of(&key).is_some(), "{key}");
             assert_eq!(check(path, value), Ok(()));
         }
-        for rule in RULES {
+        for rule in rules() {
             assert!(keys.parse(rule.key).is_some(), "{}", rule.key);
             assert_eq!((rule.fault)(&Config::default()), None, "{}", rule.key);
         }

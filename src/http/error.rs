@@ -10,10 +10,11 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::Error;
+use crate::{chat::webhook::Refusal, error::Error};
 
 /// The classes of OpenAI's `error.type` that we use.
 const INVALID_REQUEST: &str = "invalid_request_error";
+const AUTHENTICATION: &str = "authentication_error";
 const PERMISSION: &str = "permission_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const SERVER: &str = "server_error";
@@ -134,6 +135,24 @@ impl ApiError {
         Self::invalid(StatusCode::BAD_REQUEST, "websocket_expected", message)
     }
 
+    #[must_use]
+    pub fn wrong_token() -> Self {
+        let message = "the token is not the overlay's; `ishowtts chat token` shows that";
+        Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, "token_invalid", message)
+    }
+
+    #[must_use]
+    pub fn webhook(refusal: &Refusal) -> Self {
+        let (status, kind) = match refusal {
+            Refusal::Disabled => (StatusCode::NOT_FOUND, INVALID_REQUEST),
+            Refusal::Signature | Refusal::Time => (StatusCode::UNAUTHORIZED, AUTHENTICATION),
+            Refusal::Replayed => (StatusCode::CONFLICT, INVALID_REQUEST),
+            Refusal::Flood => (StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT),
+            Refusal::Body(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
+        };
+        Self::new(status, kind, refusal.code(), refusal.to_string())
+    }
+
     /// A bug of ours; what it was is in the log.
     #[must_use]
     pub fn panicked() -> Self {
@@ -209,7 +228,10 @@ impl From<Error> for ApiError {
             }
             Error::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, SERVER, None, None),
             Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, None, None),
-            Error::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None),
+            Error::ShuttingDown | Error::ChatUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None)
+            }
+            Error::UnknownItem { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("id"), None),
         };
         Self { status, kind, code: error.code(), param, message: error.to_string(), retry_after_s }
     }
@@ -265,6 +287,8 @@ mod tests {
             (Error::Deadline { waited: Duration::ZERO }, 504, "server_error", "deadline_exceeded"),
             (Error::TooSlow, 408, "invalid_request_error", "listener_too_slow"),
             (Error::ShuttingDown, 503, "server_error", "shutting_down"),
+            (Error::ChatUnavailable { message: text() }, 503, "server_error", "chat_unavailable"),
+            (Error::UnknownItem { id: text() }, 404, "invalid_request_error", "item_not_found"),
         ];
         for (error, status, kind, code) in cases {
             let message = error.to_string();

@@ -35,6 +35,8 @@ pub enum Route {
     OriginalVoices,
     WebSocket,
     ElevenLabs,
+    Chat,
+    Danmaku,
     Health,
     Ready,
     Metrics,
@@ -63,6 +65,8 @@ impl Route {
             _ if path.starts_with("/v1/voices/") => Self::VoiceLibrary,
             _ if path.starts_with("/api/voices/") => Self::OriginalVoices,
             _ if path.starts_with("/v1/models/") => Self::Models,
+            _ if path.starts_with("/v1/chat/") => Self::Chat,
+            _ if path.starts_with("/api/danmaku/") => Self::Danmaku,
             _ if path.starts_with("/v1/text-to-speech/") => Self::ElevenLabs,
             _ => Self::Other,
         }
@@ -88,6 +92,8 @@ impl Route {
             Self::OriginalVoices => "/api/voices",
             Self::WebSocket => "/v1/ws",
             Self::ElevenLabs => "/v1/text-to-speech",
+            Self::Chat => "/v1/chat",
+            Self::Danmaku => "/api/danmaku",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -97,13 +103,15 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 20] = [
+const STATUSES: [(u16, &str); 22] = [
     (101, "101"),
     (200, "200"),
     (201, "201"),
+    (202, "202"),
     (204, "204"),
     (304, "304"),
     (400, "400"),
+    (401, "401"),
     (403, "403"),
     (404, "404"),
     (405, "405"),

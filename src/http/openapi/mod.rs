@@ -17,8 +17,8 @@ use utoipa::OpenApi;
 
 pub use self::{
     answers::{
-        CaptionFiles, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors, OriginalSpeechErrors, Sound,
-        SpeechErrors, StreamInputErrors, WebSocketErrors,
+        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
+        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors, WebhookErrors,
     },
     requests::{
         CaptionRequest, OpenAiSpeechRequest, OriginalReferenceUpload, OriginalSpeechRequest, PlayQuery, PreviewRequest,
@@ -27,11 +27,12 @@ pub use self::{
     voices::{OriginalReferenceErrors, VoiceClip, VoiceClipErrors, VoiceErrors, VoiceRemoveErrors, VoiceUploadErrors},
 };
 use super::{
-    compat, compat_voices, elevenlabs,
+    chat, chat_sound, chat_stream, chat_webhook, compat, compat_voices, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
-    health, models, native, openai, voices as library, voices_change, voices_preview, web, ws,
+    health, models, native, openai, speakerbot, voices as library, voices_change, voices_preview, web, ws,
 };
+use crate::chat::ChatEvent;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,6 +47,7 @@ use super::{
         (name = "voices", description = "The voices, and your own among them"),
         (name = "openai", description = "As OpenAI's clients ask"),
         (name = "websockets", description = "For text that is still being written"),
+        (name = "chat", description = "A livestream's chat, spoken: messages, control, overlays"),
         (name = "original", description = "As the front end of the original iShowTTS asks"),
         (name = "server", description = "How the server is")
     ),
@@ -72,15 +74,40 @@ use super::{
         document,
         web::page,
         web::docs,
+        chat::start,
+        chat::stop,
+        chat::enqueue,
+        chat::test,
+        chat::state,
+        chat::queue,
+        chat::skip,
+        chat::pause,
+        chat::resume,
+        chat::clear,
+        chat::volume,
+        chat::mute_user,
+        chat::user_voice,
+        chat::approve,
+        chat::reject,
+        chat_stream::stream,
+        chat_stream::ack,
+        chat_sound::audio,
+        chat_sound::speech,
+        speakerbot::connect,
+        chat_webhook::take,
         compat::health,
         compat::voices,
         compat::speak,
         compat_voices::reference,
         compat_voices::replace,
         compat_voices::restore,
-        compat_voices::audio
+        compat_voices::audio,
+        danmaku::start,
+        danmaku::stop,
+        danmaku::enqueue,
+        danmaku::stream
     ),
-    components(schemas(SpeechEvent, OpenAiSpeechEvent, native::Captions, Envelope))
+    components(schemas(SpeechEvent, OpenAiSpeechEvent, ChatEvent, native::Captions, Envelope))
 )]
 struct Document;
 
@@ -154,7 +181,7 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere_and_every_schema_is_referred_to() {
         let document = document();
-        let mut referred = BTreeSet::from(["SpeechEvent", "OpenAiSpeechEvent"]);
+        let mut referred = BTreeSet::from(["SpeechEvent", "OpenAiSpeechEvent", "ChatEvent"]);
         walk(&document, &mut |name, value| {
             if name == "$ref" {
                 let name = value.as_str().and_then(|path| path.strip_prefix("#/components/schemas/"));

@@ -1,0 +1,418 @@
+//! The desk: messages come in, are judged, stored and queued; overlays take items and tell how far they are; whoever is
+//! in control skips, pauses, approves. Its books are under one lock that is never held over a wait.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::{
+    Event, Message, Platform, intake,
+    item::{Item, Numbered, Outcome, Sequence},
+    judge::Judge,
+    overlays::{Connection, Kind, Told},
+    queue::{Gone, Limits, Queue},
+    rules::{Priority, Verdict},
+    sources::{Connector, Started},
+    state::{Beginning, State, now_ms},
+    store::{Ended, Recovered, Store, StoreError},
+    token,
+    told::{HeldView, ItemView, Names, QueueView},
+    voices::Voices,
+};
+use crate::{
+    config::Config,
+    error::Error,
+    scheduler::{Class, Owner},
+    speech::{Level, Speech, SpeechRequest},
+    voices::Library,
+};
+
+/// A setting of the database: what was started.
+pub(super) const SOURCES: &str = "sources";
+
+pub const DATABASE: &str = "chat.sqlite3";
+/// How often what is overdue is looked for.
+const TICK: Duration = Duration::from_millis(200);
+/// Events that wait for the desk. Sources wait when it is full.
+pub(super) const EVENTS: usize = 1024;
+
+/// What became of a message.
+#[derive(Debug, Clone)]
+pub enum Taken {
+    Item(Arc<Numbered>),
+    Refused {
+        rule: String,
+        reason: String,
+    },
+    /// It was a command.
+    Acted {
+        rule: String,
+        reason: String,
+    },
+}
+
+/// What an overlay tells of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ack {
+    Started,
+    Finished,
+    Failed,
+}
+
+/// What an acknowledgement found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acked {
+    /// How far the item is now.
+    pub state: &'static str,
+    /// False: this was known before.
+    pub counted: bool,
+}
+
+pub struct Desk {
+    pub(super) speech: Arc<Speech>,
+    pub(super) config: Arc<Config>,
+    pub(super) names: Arc<Names>,
+    pub(super) store: Arc<Store>,
+    pub(super) judge: Mutex<Judge>,
+    pub(super) state: Mutex<State>,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+/// One listener's end. Dropping it leaves.
+pub struct Listening {
+    told: mpsc::Receiver<Told>,
+    peeked: Option<Told>,
+    connection: Connection,
+    desk: Arc<Desk>,
+}
+
+impl Listening {
+    /// What it is told next; none: it was cut off. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Option<Told> {
+        match self.peeked.take() {
+            Some(told) => Some(told),
+            None => self.told.recv().await,
+        }
+    }
+
+    /// As `next`, and it is next again until it is forgotten.
+    pub async fn peek(&mut self) -> Option<&str> {
+        if self.peeked.is_none() {
+            self.peeked = Some(self.told.recv().await?);
+        }
+        self.peeked.as_deref()
+    }
+
+    pub fn forget_peeked(&mut self) {
+        self.peeked = None;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let mut state = self.desk.state.lock();
+        state.overlays.leave(self.connection, Instant::now());
+        state.pump();
+    }
+}
+
+impl Desk {
+    /// Opens the database in the configured directory; what was not said yet waits again. Must be called inside a tokio
+    /// runtime, on a thread that may block.
+    ///
+    /// # Errors
+    /// What is wrong with the directory or the database.
+    pub fn open(
+        config: Arc<Config>,
+        speech: Arc<Speech>,
+        connector: Arc<dyn Connector>,
+    ) -> Result<Arc<Self>, StoreError> {
+        let directory = &config.chat.directory;
+        if directory.as_os_str().is_empty() {
+            return Err(StoreError("there is no directory for its database; set chat.directory".to_owned()));
+        }
+        let judge = Judge::new(&config.chat.rules).map_err(StoreError)?;
+        make_directory(directory)?;
+        let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
+        let token = token::read_or_make(directory)?;
+        let started = sources(&connector.configured(), &recovered);
+        let (events, told) = mpsc::channel(EVENTS);
+        let desk = Arc::new_cyclic(|desk: &Weak<Self>| {
+            let store = Arc::new(store);
+            let names = Arc::new(Names { epoch: recovered.epoch.clone(), token });
+            let state = begin(&config, desk.clone(), &names, &store, &speech.voices(), recovered);
+            Self { speech, names, store, judge: Mutex::new(judge), state: Mutex::new(state), connector, events, config }
+        });
+        tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
+        tokio::spawn(tick(Arc::downgrade(&desk)));
+        tokio::spawn(intake::take_events(Arc::downgrade(&desk), told));
+        for started in started {
+            let (platform, channel) = (started.platform, started.channel.clone());
+            if let Err(error) = desk.listen_to(started) {
+                tracing::warn!(%platform, channel, %error, "a chat is not listened to");
+            }
+        }
+        Ok(desk)
+    }
+
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.names.token
+    }
+
+    /// Where sources put what they hear.
+    #[must_use]
+    pub fn events(&self) -> mpsc::Sender<Event> {
+        self.events.clone()
+    }
+
+    /// A new listener, which is told how things are at once.
+    #[must_use]
+    pub fn listen(self: &Arc<Self>, kind: &Kind) -> Listening {
+        let mut state = self.state.lock();
+        let (connection, told) = state.overlays.join(kind.clone(), Instant::now());
+        state.greet(connection, kind, &format!("listener-{connection}"));
+        drop(state);
+        Listening { told, peeked: None, connection, desk: Arc::clone(self) }
+    }
+
+    /// What an overlay tells. `finished` is answered once it is on the disk.
+    ///
+    /// # Errors
+    /// `UnknownItem`; the database cannot be written.
+    pub async fn ack(&self, overlay: &str, id: &str, ack: Ack) -> Result<Acked, Error> {
+        let unknown = || Error::UnknownItem { id: id.to_owned() };
+        let sequence = self.sequence(id)?;
+        let finished = {
+            let mut state = self.state.lock();
+            match ack {
+                Ack::Started => {
+                    if state.started(sequence) {
+                        return Ok(Acked { state: "playing", counted: true });
+                    }
+                    let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
+                    return Ok(Acked { state, counted: false });
+                }
+                Ack::Failed => {
+                    let known = state.leased.iter().any(|lease| lease.item.sequence == sequence);
+                    state.failed(sequence, "the overlay could not play it");
+                    let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
+                    return Ok(Acked { state, counted: known });
+                }
+                Ack::Finished => {
+                    let speaks = state.overlays.speaks(overlay);
+                    let item = state.finished(sequence, speaks);
+                    let finished = self.store.end(sequence, Outcome::Finished, String::new(), now_ms());
+                    if let Some(item) = item {
+                        let reason = format!("{overlay} played it");
+                        state.show_ended(Gone { item, outcome: Outcome::Finished, reason });
+                    }
+                    state.pump();
+                    finished
+                }
+            }
+        };
+        match finished.await {
+            Ok(Ended::Now) => Ok(Acked { state: "finished", counted: true }),
+            Ok(Ended::Before(outcome)) => Ok(Acked { state: outcome.name(), counted: false }),
+            Ok(Ended::Unknown) => Err(unknown()),
+            Err(error) => Err(Error::ChatUnavailable { message: error.to_string() }),
+        }
+    }
+
+    /// What the rules would say of a message, and why. Changes nothing.
+    pub fn test(&self, message: &Message) -> Verdict {
+        self.judge.lock().explain(&self.as_called(message))
+    }
+
+    /// What is to be spoken for an item that overlays may ask for.
+    ///
+    /// # Errors
+    /// `UnknownItem`: it does not exist, or must not be heard any more.
+    pub fn sound_of(&self, id: &str) -> Result<SpeechRequest, Error> {
+        let unknown = || Error::UnknownItem { id: id.to_owned() };
+        let sequence = self.sequence(id)?;
+        let state = self.state.lock();
+        let (item, found, _) = state.find(sequence).ok_or_else(unknown)?;
+        if matches!(found, "playing" | "waiting" | "finished") { Ok(self.request(&item.item)) } else { Err(unknown()) }
+    }
+
+    /// Where an item was written.
+    #[must_use]
+    pub fn channel_of(&self, id: &str) -> Option<String> {
+        let sequence = self.names.sequence(id)?;
+        let state = self.state.lock();
+        state.find(sequence).map(|(item, ..)| item.item.channel.clone())
+    }
+
+    fn request(&self, item: &Item) -> SpeechRequest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(item.user.platform.to_string().as_bytes()).update(item.user.id.as_bytes());
+        let mut owner = [0; 8];
+        hasher.finalize_xof().fill(&mut owner);
+        // One that was stored may be gone since.
+        let voice = item.voice.clone().filter(|voice| self.speech.voices().get(voice).is_ok());
+        SpeechRequest {
+            text: item.speech.clone(),
+            voice,
+            own_voice: None,
+            whole: false,
+            engine: item.engine.clone(),
+            language: item.language.clone(),
+            speed: 1.0,
+            seed: None,
+            cache: true,
+            streamed: true,
+            class: if item.priority == Priority::Paid { Class::ChatPaid } else { Class::Chat },
+            owner: Owner(u64::from_le_bytes(owner)),
+            params: std::collections::BTreeMap::new(),
+            level: Level::default(),
+        }
+    }
+
+    /// Speaks an item, so that it is there when it is asked for.
+    pub(super) async fn make(&self, item: &Numbered) -> Result<(), Error> {
+        let mut speaking = self.speech.speak(self.request(&item.item)).await?;
+        while speaking.next_sound().await?.is_some() {}
+        Ok(())
+    }
+
+    pub(super) fn cannot_say(&self, item: &Numbered, error: &Error) {
+        tracing::warn!(platform = %item.item.message.platform, %error, "a chat item cannot be said");
+        self.state.lock().end_item(item.sequence, Outcome::Failed, &error.to_string());
+    }
+
+    #[must_use]
+    pub fn queue(&self) -> QueueView {
+        let state = self.state.lock();
+        let view = |item: &Numbered, name| self.names.view(item, name, None);
+        QueueView {
+            playing: state.leased.iter().map(|lease| view(&lease.item, "playing")).collect(),
+            waiting: state.queue.upcoming().map(|item| view(item, "waiting")).collect(),
+            held: state
+                .queue
+                .held()
+                .map(|(item, until_ms)| HeldView { item: view(item, "held"), until_unix_s: until_ms as f64 / 1e3 })
+                .collect(),
+            ended: state
+                .ended
+                .iter()
+                .rev()
+                .map(|ended| self.names.view(&ended.item, ended.outcome.name(), Some(&ended.reason)))
+                .collect(),
+            refused: state.refused.iter().rev().cloned().collect(),
+        }
+    }
+
+    /// An item as it is now.
+    #[must_use]
+    pub fn show(&self, item: &Numbered) -> ItemView {
+        let state = self.state.lock();
+        self.view(&state, item.sequence).unwrap_or_else(|| self.names.view(item, "waiting", None))
+    }
+
+    pub(super) fn view(&self, state: &State, sequence: Sequence) -> Option<ItemView> {
+        let (item, name, reason) = state.find(sequence)?;
+        Some(self.names.view(item, name, reason))
+    }
+
+    pub(super) fn sequence(&self, id: &str) -> Result<Sequence, Error> {
+        self.names.sequence(id).ok_or_else(|| Error::UnknownItem { id: id.to_owned() })
+    }
+
+    #[must_use]
+    pub fn state(&self) -> super::status::ChatState {
+        let state = self.state.lock();
+        super::status::of(&state, &self.config, &self.names)
+    }
+}
+
+/// What the configuration names, and what was started before, with its voice and engine.
+fn sources(configured: &[(Platform, String)], recovered: &Recovered) -> Vec<Started> {
+    let stored = recovered.settings.iter().find(|(name, _)| name == SOURCES);
+    let mut all: Vec<Started> = stored.and_then(|(_, value)| serde_json::from_str(value).ok()).unwrap_or_default();
+    for (platform, channel) in configured {
+        if !all.iter().any(|started| started.platform == *platform && started.channel == *channel) {
+            all.push(Started { platform: *platform, channel: channel.clone(), voice: None, engine: None });
+        }
+    }
+    all
+}
+
+fn begin(
+    config: &Config,
+    desk: Weak<Desk>,
+    names: &Arc<Names>,
+    store: &Arc<Store>,
+    library: &Library,
+    recovered: Recovered,
+) -> State {
+    let milliseconds = |seconds: f64| (seconds * 1e3) as u64;
+    let bounds = &config.chat.queue;
+    let limits = Limits {
+        max_waiting: bounds.max_waiting,
+        max_paid: bounds.max_paid,
+        max_held: bounds.max_held,
+        max_age_ms: (bounds.max_age_s > 0.0).then(|| milliseconds(bounds.max_age_s)),
+        approval_timeout_ms: milliseconds(bounds.approval_timeout_s),
+    };
+    let setting = |name: &str| recovered.settings.iter().find(|(other, _)| other == name).map(|(_, value)| &**value);
+    let mut state = State::new(Beginning {
+        desk,
+        names: Arc::clone(names),
+        store: Arc::clone(store),
+        queue: Queue::new(limits),
+        window: 1 + bounds.ahead,
+        grace: Duration::try_from_secs_f64(bounds.grace_s).unwrap_or_default(),
+        enabled: config.chat.enabled && setting("enabled") != Some("false"),
+        paused: setting("paused") == Some("true"),
+        volume: setting("volume").and_then(|value| value.parse().ok()).unwrap_or(1.0),
+        muted: recovered.muted.into_iter().collect::<HashMap<_, _>>(),
+        voices: Voices::new(&config.chat.voices, library, recovered.voices),
+        nicknames: recovered.nicknames.into_iter().collect::<HashMap<_, _>>(),
+    });
+    for item in recovered.leased {
+        state.queue.put_back(item);
+    }
+    let mut gone: Vec<_> = recovered.held.into_iter().filter_map(|item| state.queue.hold(item, now_ms())).collect();
+    gone.extend(recovered.waiting.into_iter().flat_map(|item| state.queue.push(item)));
+    for gone in gone {
+        state.end_soon(gone);
+    }
+    state
+}
+
+/// An engine that does not load is told to whoever asks for the sound.
+async fn hand_over_once_loaded(desk: Weak<Desk>, speech: Arc<Speech>) {
+    if speech.wait_ready().await.is_err() {
+        tracing::warn!("an engine is missing: the chat goes on without it");
+    }
+    if let Some(desk) = desk.upgrade() {
+        let mut state = desk.state.lock();
+        state.ready = true;
+        state.pump();
+    }
+}
+
+async fn tick(desk: Weak<Desk>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let Some(desk) = desk.upgrade() else { return };
+        desk.state.lock().expire();
+    }
+}
+
+fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    std::fs::create_dir_all(directory).map_err(|error| {
+        StoreError(format!("{}: cannot be made: {error}; choose another chat.directory", directory.display()))
+    })
+}

@@ -1,0 +1,36 @@
+//! The rules with what they remember and the clock.
+
+use std::time::{Instant, SystemTime};
+
+use super::{
+    Message,
+    rules::{Memory, Now, Rules, Verdict},
+};
+use crate::config::ChatRules;
+
+pub(super) struct Judge {
+    rules: Rules,
+    memory: Memory,
+    start: Instant,
+}
+
+impl Judge {
+    /// # Errors
+    /// Which setting cannot be used, and why.
+    pub fn new(settings: &ChatRules) -> Result<Self, String> {
+        Ok(Self { rules: Rules::new(settings)?, memory: Memory::default(), start: Instant::now() })
+    }
+
+    pub fn judge(&mut self, message: &Message) -> Verdict {
+        let now = self.now();
+        self.rules.judge(message, &mut self.memory, now)
+    }
+
+    pub fn explain(&self, message: &Message) -> Verdict {
+        self.rules.explain(message, &self.memory, self.now())
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.start.elapsed(), wall: SystemTime::now() }
+    }
+}
