@@ -83,8 +83,16 @@ impl BannedWords {
                 self.look_anywhere(all, &read.spelled, &mut found);
             }
         }
+        let mut read = Vec::new();
+        if !self.patterns.is_empty() {
+            read.extend(['i', 'l'].map(|one| readings(text, one).joined));
+        }
         for pattern in &self.patterns {
-            found.extend(pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()));
+            let matches = |text| pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty());
+            found.extend(matches(text));
+            for folded in &read {
+                found.extend(matches(folded.text.as_str()).map(|range| folded.origin(range)));
+            }
         }
         found
     }
@@ -226,6 +234,10 @@ mod tests {
     fn patterns_ignore_case_and_are_bounded() {
         let banned = BannedWords::new(&[], &[r"buy\s+followers".to_owned()]).expect("it can be used");
         assert_eq!(banned.find("Buy  Followers now").first(), Some(&(0..14)));
+        // Disguised likewise.
+        for text in ["bu\u{200b}y fоllоwers", "ｂｕｙ f0ll0wers", "b.u.y followers", "búy   followérs"] {
+            assert!(!banned.find(text).is_empty(), "{text:?}");
+        }
         assert!(BannedWords::new(&[], &["(".to_owned()]).is_err_and(|why| why.contains("banned_patterns")));
         assert!(BannedWords::new(&[], &["(a{1000}){1000}".to_owned()]).is_err());
         assert!(BannedWords::new(&["**".to_owned()], &[]).is_err_and(|why| why.contains("no letter")));

@@ -48,7 +48,7 @@ pub(super) struct Readings {
     pub words: Folded,
     /// Marks within a word are nothing.
     pub joined: Folded,
-    /// A letter that stands alone with the word beside it: "f uck".
+    /// A letter that stands alone with the word after it: "f uck", but not "as S tier".
     pub pairs: Folded,
     /// Letters that stand alone one after the other, three at least: "f u c k".
     pub spelled: Folded,
@@ -101,9 +101,14 @@ pub(super) fn readings(text: &str, one: char) -> Readings {
     for word in &found {
         readings.joined.add(&[word]);
     }
+    // "@name" speaks to somebody, "@ss" does not.
+    for token in tokens(&letters).filter(|token| token[0].c == '@' && token.len() > 1) {
+        let letters = unleet(&token[1..], one).into_iter().filter(|letter| letter.c.is_alphanumeric()).collect();
+        readings.joined.add(&[&Word { letters, bare: false }]);
+    }
     for two in found.windows(2) {
         let [first, second] = two else { continue };
-        if first.bare && second.bare && first.is_alone() != second.is_alone() {
+        if first.bare && second.bare && first.is_alone() && !second.is_alone() {
             readings.pairs.add(&[first, second]);
         }
     }
@@ -147,7 +152,21 @@ fn look_alike(c: char, mut push: impl FnMut(char)) {
         'к' => push('k'),
         'п' => push('n'),
         '€' => push('e'),
+        'ƒ' => push('f'),
+        'υ' | 'µ' | 'μ' => push('u'),
+        '¢' | '©' => push('c'),
+        '®' => push('r'),
+        '£' => push('l'),
+        '†' => push('t'),
+        '¥' => push('y'),
+        // Letters in squares and circles, and those of which flags are made.
+        '\u{1f150}'..='\u{1f169}' => push(latin(c, '\u{1f150}')),
+        '\u{1f170}'..='\u{1f189}' => push(latin(c, '\u{1f170}')),
+        '\u{1f1e6}'..='\u{1f1ff}' => push(latin(c, '\u{1f1e6}')),
         _ => {
+            if let Some((letter, _)) = ('a'..='z').zip(SMALL_CAPITALS.chars()).find(|(_, small)| *small == c) {
+                return push(letter);
+            }
             let mut buffer = [0; 4];
             let found: String = skeleton(c.encode_utf8(&mut buffer)).collect();
             if found.chars().all(|c| c.is_ascii_alphanumeric()) && !found.is_empty() {
@@ -157,6 +176,14 @@ fn look_alike(c: char, mut push: impl FnMut(char)) {
             }
         }
     }
+}
+
+/// From a to z; x has none.
+const SMALL_CAPITALS: &str = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡxʏᴢ";
+
+/// The letter at the place of `c` in an alphabet that begins with `first`.
+fn latin(c: char, first: char) -> char {
+    ('a'..='z').nth((c as usize).saturating_sub(first as usize)).unwrap_or(c)
 }
 
 /// Marks that are added to letters of scripts that can be read without them.
@@ -222,7 +249,7 @@ mod tests {
         assert_eq!(read("$h!p").joined.text, "ship");
         assert_eq!(readings("1ove", 'l').joined.text, "love");
         assert_eq!(read("so h e * l. l o there").spelled.text, "hello");
-        assert_eq!(read("oh h ello").pairs.text, "ohh hello");
+        assert_eq!(read("oh h ello").pairs.text, "hello");
     }
 
     #[test]

@@ -23,6 +23,11 @@ const MAX_NAME_CHARS: usize = 30;
 const COPIES: usize = 3;
 /// Said for a name that cannot be said.
 const SOMEONE: &str = "someone";
+const SOMETHING: &str = "something";
+const MAX_NAME_CODE_POINTS: usize = 512;
+const MAX_TITLE_CHARS: usize = 60;
+/// A language is guessed from no less.
+const MIN_ENGLISH_LETTERS: usize = 20;
 
 struct Case<'a> {
     rules: &'a Rules,
@@ -198,7 +203,7 @@ fn age(case: &mut Case<'_>, now: Now) -> Decided {
 
 fn rate(case: &mut Case<'_>, memory: &Memory, now: Duration) -> Decided {
     let settings = &case.rules.settings;
-    if case.paid {
+    if case.paid || is_trusted(case) {
         return case.pass("rate");
     }
     let (cooldown_s, most) = (settings.user_cooldown_s, settings.user_max_per_minute);
@@ -293,6 +298,8 @@ fn build(case: &mut Case<'_>, text: &str, mut marks: Vec<(Range<usize>, Mark)>) 
             (Mark::Banned, _) => settings.replacement.as_str(),
             (Mark::Link, Links::Drop) => "",
             (Mark::Link, _) => settings.link_word.as_str(),
+            // "Cheer100": the template tells the bits.
+            (Mark::Emote, _) if is_cheermote(&case.message.kind, part) => "",
             (Mark::Emote, _) => {
                 seen += 1;
                 if seen <= keep { part } else { "" }
@@ -307,6 +314,11 @@ fn build(case: &mut Case<'_>, text: &str, mut marks: Vec<(Range<usize>, Mark)>) 
     shown.push_str(&text[at..]);
     (case.said, case.shown) = (shape::tidy(&said), shape::tidy(&shown));
     (keep, seen)
+}
+
+fn is_cheermote(kind: &Kind, part: &str) -> bool {
+    let prefix = part.trim_end_matches(|c: char| c.is_ascii_digit());
+    matches!(kind, Kind::Cheer { .. }) && prefix.len() < part.len() && prefix.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 fn merged(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
@@ -365,7 +377,8 @@ fn words(case: &mut Case<'_>) -> Decided {
 
 fn language(case: &mut Case<'_>) -> Decided<Option<String>> {
     let settings = &case.rules.settings;
-    let Some(found) = crate::text::language(&case.said) else { return case.pass("language").map(|()| None) };
+    let found = crate::text::language(&case.said).or_else(|| is_english(&case.said).then_some("en"));
+    let Some(found) = found else { return case.pass("language").map(|()| None) };
     let base = |tag: &str| tag.split('-').next().unwrap_or_default().to_lowercase();
     if !settings.languages.is_empty() && !settings.languages.iter().any(|tag| base(tag) == base(found)) {
         return case.refuse("language", format!("it is in {found:?}, which is not spoken")).map(|()| None);
@@ -375,9 +388,20 @@ fn language(case: &mut Case<'_>) -> Decided<Option<String>> {
     Ok(Some(found.to_owned()))
 }
 
+/// What is too short to tell is in any language; but a whole English sentence is in English.
+fn is_english(text: &str) -> bool {
+    text.chars().filter(char::is_ascii_alphabetic).count() >= MIN_ENGLISH_LETTERS
+        && whatlang::detect(text).is_some_and(|found| found.lang() == whatlang::Lang::Eng && found.is_reliable())
+}
+
+fn longest(case: &Case<'_>) -> usize {
+    let settings = &case.rules.settings;
+    if case.paid { settings.max_paid_chars } else { settings.max_chars }
+}
+
 fn length(case: &mut Case<'_>) -> Decided {
     let settings = &case.rules.settings;
-    let most = if case.paid { settings.max_paid_chars } else { settings.max_chars };
+    let most = longest(case);
     let Some(said) = shape::cut(&case.said, most) else {
         case.shown = shape::cut(&case.shown, most).unwrap_or_else(|| std::mem::take(&mut case.shown));
         return case.pass("length");
@@ -391,7 +415,7 @@ fn length(case: &mut Case<'_>) -> Decided {
 
 fn duplicate(case: &mut Case<'_>, memory: &Memory, folded: &str, now: Duration) -> Decided {
     let window_s = case.rules.settings.duplicate_window_s;
-    if window_s > 0.0 && case.plain && !folded.is_empty() {
+    if window_s > 0.0 && case.plain && !is_trusted(case) && !folded.is_empty() {
         let window = Duration::from_secs_f64(window_s);
         let (own, others) = memory.repeated(case.message, folded, now, window);
         if own > 0 {
@@ -420,7 +444,12 @@ fn speech(case: &mut Case<'_>, language: Option<String>) -> Decided<Speech> {
     if template.is_empty() {
         case.refuse("words", "its kind is not spoken (its template is empty)")?;
     }
-    let (text, display_text) = (fill(case, template, &case.said), fill(case, template, &case.shown));
+    let most = longest(case);
+    let filled = |words: &str| {
+        let filled = fill(case, template, words);
+        shape::cut(&filled, most).unwrap_or(filled)
+    };
+    let (text, display_text) = (filled(&case.said), filled(&case.shown));
     if !shape::is_speakable(&text) {
         case.refuse("words", "there is nothing to say")?;
     }
@@ -456,27 +485,36 @@ fn fill(case: &Case<'_>, template: &Template, words: &str) -> String {
             amount.map_or_else(String::new, |amount| format!("{} {}", decimal(amount.micros), amount.currency))
         }
         ("currency", _) => amount.map_or_else(String::new, |amount| amount.currency.clone()),
-        ("gift", Kind::Gift { name, .. }) => name.clone(),
+        ("gift", Kind::Gift { name, .. }) => title(case, name),
         ("count", Kind::Gift { count, .. } | Kind::SubscriptionGift { count, .. }) => count.to_string(),
-        ("tier", Kind::Subscription { tier, .. } | Kind::SubscriptionGift { tier, .. }) => tier.clone(),
+        ("tier", Kind::Subscription { tier, .. } | Kind::SubscriptionGift { tier, .. }) => title(case, tier),
         ("months", Kind::Subscription { months, .. }) => months.to_string(),
         ("viewers", Kind::Raid { viewers }) => viewers.to_string(),
-        ("reward", Kind::Redemption { title, .. }) => title.clone(),
+        ("reward", Kind::Redemption { title: reward, .. }) => title(case, reward),
         ("points", Kind::Redemption { points, .. }) => points.to_string(),
         _ => String::new(),
     })
 }
 
+/// The name of a gift, a reward or a tier.
+fn title(case: &Case<'_>, name: &str) -> String {
+    let name = shape::tidy(name);
+    let name = shape::cut(&name, MAX_TITLE_CHARS).unwrap_or(name);
+    if case.rules.banned.find(&name).is_empty() { name } else { SOMETHING.to_owned() }
+}
+
 /// Without what nobody would read out of a name; a name that is a banned word is not said.
 fn spoken_name(case: &Case<'_>) -> String {
-    let name = &case.message.user.name;
+    // A name is looked at in full for banned words, but for no more than a platform would send.
+    let all = &case.message.user.name;
+    let name = all.char_indices().nth(MAX_NAME_CODE_POINTS).map_or(all.as_str(), |(end, _)| &all[..end]);
     let spaced: String = name.chars().map(|c| if matches!(c, '_' | '*' | '-') { ' ' } else { c }).collect();
-    let name = shape::limit_repeats(&shape::tidy(&spaced), case.rules.settings.max_repeats);
-    let name = shape::cut(&name, MAX_NAME_CHARS).unwrap_or(name);
-    if !shape::is_speakable(&name) || !case.rules.banned.find(&case.message.user.name).is_empty() {
+    let said = shape::limit_repeats(&shape::tidy(&spaced), case.rules.settings.max_repeats);
+    let said = shape::cut(&said, MAX_NAME_CHARS).unwrap_or(said);
+    if !shape::is_speakable(&said) || !case.rules.banned.find(name).is_empty() {
         return SOMEONE.to_owned();
     }
-    name
+    said
 }
 
 fn priority(case: &Case<'_>) -> Priority {
@@ -492,6 +530,12 @@ fn priority(case: &Case<'_>) -> Priority {
     }
 }
 
+/// The streamer and those who help them.
+fn is_trusted(case: &Case<'_>) -> bool {
+    let roles = case.message.user.roles;
+    roles.broadcaster || roles.moderator
+}
+
 fn approval(case: &mut Case<'_>, memory: &Memory, held: bool, speech: Speech) -> Decided<Speech> {
     let wanted = match case.rules.settings.approval {
         Approval::Nothing => None,
@@ -500,9 +544,8 @@ fn approval(case: &mut Case<'_>, memory: &Memory, held: bool, speech: Speech) ->
         Approval::All => Some("every message"),
     };
     let wanted = wanted.or(held.then_some("a message with a banned word"));
-    let trusted = case.message.user.roles.broadcaster || case.message.user.roles.moderator;
     match wanted {
-        Some(what) if !trusted || held => {
+        Some(what) if !is_trusted(case) || held => {
             case.told("approval", Outcome::Held, format!("{what} waits for approval"));
             Err(Box::new(Decision::Hold(speech)))
         }

@@ -4,6 +4,8 @@
 mod banned;
 mod commands;
 mod fold;
+#[cfg(test)]
+mod hostile_tests;
 mod judge;
 mod memory;
 mod shape;

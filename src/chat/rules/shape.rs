@@ -4,14 +4,16 @@
 use std::{ops::Range, sync::LazyLock};
 
 use icu_properties::{
-    CodePointSetData,
-    props::{EmojiPresentation, ExtendedPictographic},
+    CodePointMapData, CodePointSetData,
+    props::{EmojiPresentation, ExtendedPictographic, GeneralCategory},
 };
 use icu_segmenter::GraphemeClusterSegmenter;
 use regex::Regex;
 
 /// A cluster of more code points counts as several: combining marks could make one of any length.
 const MAX_CLUSTER_CODE_POINTS: usize = 16;
+/// Of a letter: pointed Hebrew with cantillation has so many.
+const MAX_MARKS: usize = 4;
 /// Longer runs of digits are no numbers that anybody wants to hear.
 const MAX_DIGITS: usize = 12;
 /// Syllables up to here are looked at for repetition.
@@ -19,14 +21,32 @@ const MAX_SYLLABLE_CHARS: usize = 4;
 /// Fewer letters do not shout.
 const MIN_SHOUTED_LETTERS: usize = 8;
 
+/// Beyond it a repetition is one, whatever is set: keeps the search for it linear.
+const MAX_REPEATS: usize = 100;
+
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
-    let ends = "com|net|org|tv|gg|io|me|ly|co|ru|de|uk|fr|es|it|nl|pl|br|jp|cn|vn|xyz|info|biz|app|dev|link|live|shop|site|\
-                online|store|stream|live|top|club|vip|pro|ai|to|be|us|eu|ca|au|in|kr|se|su|ua|gl|tk|ml|click|fun|zip";
-    let pattern = format!(
-        r"(?i)\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+|\b(?:[a-z0-9-]+\.)+(?:{ends})\b(?:[/:?#]\S*)?|\b[a-z0-9-]+(?:\s*[(\[{{]\s*(?:dot|\.)\s*[)\]}}]\s*|\s+dot\s+)(?:{ends})\b(?:/\S*)?"
-    );
+    let ends = "com|net|org|tv|gg|io|ly|co|ru|de|uk|fr|es|nl|pl|br|jp|cn|vn|xyz|info|biz|dev|ai|eu|ca|au|kr|se|su|ua|gl|\
+                tk|ml|be";
+    // Words as well: a sentence that begins without a space ("it's over.be nice") is no address, unless a path follows.
+    let words = "me|us|it|to|in|live|top|pro|fun|link|store|online|club|vip|stream|shop|site|click|zip|app";
+    // A path ends where Chinese or another script without spaces goes on.
+    let path = r"[[!-~][\p{L}\p{N}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]]";
+    // ASCII's word boundary, as for Unicode's there is none between a Chinese letter and an address.
+    let edge = r"(?-u:\b)";
+    let host = r"(?:[a-z0-9-]+[.。．｡])+";
+    let pattern = [
+        format!(r"{edge}[a-z][a-z0-9+.-]*://{path}+"),
+        format!(r"{edge}www[.。．｡]{path}+"),
+        format!(r"(?:{edge}[a-z0-9._%+-]+@)?{edge}{host}(?:{ends}){edge}(?:[/:?#]{path}*)?"),
+        format!(r"{edge}{host}(?:{words})/{path}*"),
+        format!(r"{edge}(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}{edge}(?:[/:]{path}*)?"),
+        format!(
+            r"{edge}[a-z0-9-]+(?:\s*[(\[{{]\s*(?:dot|\.)\s*[)\]}}]\s*|\s+dot\s+)(?:{ends}|{words}){edge}(?:/{path}*)?"
+        ),
+    ]
+    .join("|");
     #[expect(clippy::expect_used, reason = "a constant")]
-    Regex::new(&pattern).expect("a regular expression")
+    Regex::new(&format!("(?i){pattern}")).expect("a regular expression")
 });
 
 pub(super) fn links(text: &str) -> Vec<Range<usize>> {
@@ -84,35 +104,31 @@ pub(super) fn limit_emoji(text: &str, most: usize) -> String {
 /// What is repeated more than `most` times in a row, a letter, a syllable or a word, stays `most` times. Digits are part
 /// of numbers and stay.
 pub(super) fn limit_repeats(text: &str, most: usize) -> String {
+    let most = most.clamp(1, MAX_REPEATS);
     let all: Vec<&str> = clusters(text).collect();
+    let lower: Vec<String> = all.iter().map(|cluster| cluster.to_lowercase()).collect();
+    let is_digit: Vec<bool> = all.iter().map(|cluster| cluster.chars().all(char::is_numeric)).collect();
     let mut kept: Vec<&str> = Vec::with_capacity(all.len());
     let mut at = 0;
     while at < all.len() {
-        let is_digit = all[at].chars().all(|c| c.is_numeric());
-        let (run, period) = (1..=MAX_SYLLABLE_CHARS)
-            .map(|period| (run_of(&all[at..], period), period))
-            .find(|(run, period)| *run > if is_digit && *period == 1 { MAX_DIGITS } else { most })
-            .unwrap_or((0, 1));
-        let digits = all[at..].iter().take(period).any(|cluster| cluster.chars().all(|c| c.is_numeric()));
-        if run == 0 || (digits && period > 1) {
-            kept.push(all[at]);
-            at += 1;
-            continue;
-        }
-        kept.extend(&all[at..at + period * most]);
+        let allowed = |period: usize| if is_digit[at] && period == 1 { MAX_DIGITS } else { most };
+        let repeated = (1..=MAX_SYLLABLE_CHARS)
+            .map(|period| (run_of(&lower[at..], period), period))
+            .find(|(run, period)| *run > allowed(*period));
+        let (run, period) = repeated.unwrap_or((1, 1));
+        let has_digit = is_digit[at..at + period].contains(&true);
+        let kept_runs = if repeated.is_none() || (has_digit && period > 1) { run } else { most };
+        kept.extend(&all[at..at + period * kept_runs]);
+        // Past all of the run, also where it stays: looking at each of its parts again would be quadratic.
         at += period * run;
     }
     limit_words(&kept.concat(), most)
 }
 
 /// How many times the first `period` clusters stand there, one after the other.
-fn run_of(all: &[&str], period: usize) -> usize {
-    if all.len() < period {
-        return 0;
-    }
-    let first = &all[..period];
-    let alike = |one: &[&str]| one.iter().zip(first).all(|(one, other)| one.to_lowercase() == other.to_lowercase());
-    all.chunks_exact(period).take_while(|chunk| alike(chunk)).count()
+fn run_of(all: &[String], period: usize) -> usize {
+    let Some(first) = all.get(..period) else { return 0 };
+    all.chunks_exact(period).take_while(|chunk| *chunk == first).count()
 }
 
 fn limit_words(text: &str, most: usize) -> String {
@@ -153,9 +169,30 @@ pub(super) fn cut(text: &str, most: usize) -> Option<String> {
     None
 }
 
-/// Single spaces, none at the ends, no control characters.
+/// Single spaces, none at the ends, no control characters, nothing that turns the direction of what stands beside it on
+/// the overlay or cannot be seen, and no towers of marks.
 pub(super) fn tidy(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut visible = String::with_capacity(text.len());
+    let mut marks = 0;
+    for c in text.chars() {
+        if c.is_ascii() {
+            marks = 0;
+            visible.push(if c.is_control() { ' ' } else { c });
+            continue;
+        }
+        let is_mark = matches!(
+            CodePointMapData::<GeneralCategory>::new().get(c),
+            GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark
+        );
+        marks = if is_mark { marks + 1 } else { 0 };
+        match c {
+            '\u{ad}' | '\u{34f}' | '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
+            '\u{fff9}'..='\u{fffb}' => {}
+            '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => visible.push(' '),
+            _ if marks > MAX_MARKS => {}
+            _ => visible.push(if c.is_control() { ' ' } else { c }),
+        }
+    }
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -177,12 +214,31 @@ mod tests {
             ("free at example dot com", "example dot com"),
             ("example (.) com", "example (.) com"),
             ("点 bilibili.com/video 看", "bilibili.com/video"),
+            ("点bilibili.com/video看", "bilibili.com/video"),
+            ("看看这个https://example.org/a,好看", "https://example.org/a,"),
+            ("これhttps://youtu.be/abcを見て", "https://youtu.be/abc"),
+            ("来example。com吧", "example。com"),
+            ("youtu.be", "youtu.be"),
+            ("t.me/somebody", "t.me/somebody"),
+            ("mail ann.b@example.org", "ann.b@example.org"),
+            ("my ip is 203.0.113.7:25565 lol", "203.0.113.7:25565"),
+            ("https://ru.wikipedia.org/wiki/Россия ага", "https://ru.wikipedia.org/wiki/Россия"),
         ] {
             let found = links(text);
             assert_eq!(found.len(), 1, "{text:?}");
             assert_eq!(&text[found[0].clone()], link);
         }
-        for text in ["1.5 times", "wait...what", "e.g. this", "I like dots.", "v1.2.3", "so.true"] {
+        for text in [
+            "1.5 times",
+            "wait...what",
+            "e.g. this",
+            "I like dots.",
+            "v1.2.3",
+            "so.true",
+            "no.it is",
+            "see you.in a bit",
+            "go.to bed",
+        ] {
             assert!(links(text).is_empty(), "{text:?}");
         }
     }

@@ -1,10 +1,21 @@
 //! What is said around a message: `{name} cheered {bits}: {text}`. Pure.
 
-/// What a template may name.
-pub(super) const FIELDS: [&str; 13] = [
-    "name", "text", "platform", "bits", "amount", "currency", "gift", "count", "tier", "months", "viewers", "reward",
-    "points",
-];
+/// What every template may name.
+const COMMON: [&str; 3] = ["name", "text", "platform"];
+
+/// What one kind's template may name beside it.
+fn fields(key: &str) -> &'static [&'static str] {
+    match key {
+        "cheer" => &["bits"],
+        "super_chat" => &["amount", "currency"],
+        "gift" => &["gift", "count", "amount", "currency"],
+        "subscription" => &["tier", "months", "amount", "currency"],
+        "subscription_gift" => &["tier", "count"],
+        "raid" => &["viewers"],
+        "redemption" => &["reward", "points"],
+        _ => &[],
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
@@ -38,8 +49,10 @@ impl Template {
             let Some((name, after)) = rest.split_once('}') else {
                 return Err(wrong("a { without its }; write {{ for the character itself".to_owned()));
             };
-            let Some(field) = FIELDS.iter().find(|field| **field == name.trim()) else {
-                return Err(wrong(format!("there is no {{{name}}}; there are {}", FIELDS.join(", "))));
+            let mut known = COMMON.iter().chain(fields(key));
+            let Some(field) = known.clone().find(|field| **field == name.trim()) else {
+                let known: Vec<&str> = known.by_ref().copied().collect();
+                return Err(wrong(format!("there is no {{{name}}}; there are {}", known.join(", "))));
             };
             pieces.extend((!text.is_empty()).then(|| Piece::Text(std::mem::take(&mut text))));
             pieces.push(Piece::Field(field));
@@ -87,6 +100,7 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_told() {
         assert!(Template::new("chat", "{nmae}").is_err_and(|why| why.contains("{nmae}") && why.contains("name")));
+        assert!(Template::new("raid", "{bits}").is_err_and(|why| why.contains("viewers") && !why.contains("months")));
         assert!(Template::new("chat", "{name").is_err());
         assert!(Template::new("chat", "name}").is_err());
         assert!(Template::new("chat", "").is_ok_and(|template| template.is_empty()));

@@ -8,7 +8,7 @@ use crate::{
     config::{Approval, Banned, Caps, Links, Part, TooLong},
 };
 
-fn message(text: &str) -> Message {
+pub(super) fn message(text: &str) -> Message {
     Message {
         platform: Platform::Twitch,
         channel: "channel".into(),
@@ -21,35 +21,35 @@ fn message(text: &str) -> Message {
     }
 }
 
-fn of(kind: Kind, text: &str) -> Message {
+pub(super) fn of(kind: Kind, text: &str) -> Message {
     Message { kind, ..message(text) }
 }
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     Now {
         monotonic: Duration::from_secs(seconds),
         wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds),
     }
 }
 
-fn rules(change: impl FnOnce(&mut ChatRules)) -> Rules {
+pub(super) fn rules(change: impl FnOnce(&mut ChatRules)) -> Rules {
     let mut settings = ChatRules::default();
     change(&mut settings);
     Rules::new(&settings).expect("settings that can be used")
 }
 
-fn verdict(rules: &Rules, message: &Message) -> Verdict {
+pub(super) fn verdict(rules: &Rules, message: &Message) -> Verdict {
     rules.judge(message, &mut Memory::default(), at(0))
 }
 
-fn said(rules: &Rules, message: &Message) -> String {
+pub(super) fn said(rules: &Rules, message: &Message) -> String {
     match verdict(rules, message).decision {
         Decision::Speak(speech) => speech.text,
         other => panic!("{other:?}"),
     }
 }
 
-fn refused_by(rules: &Rules, message: &Message) -> &'static str {
+pub(super) fn refused_by(rules: &Rules, message: &Message) -> &'static str {
     let verdict = verdict(rules, message);
     assert_eq!(verdict.decision, Decision::Refuse, "{verdict:?}");
     assert!(!verdict.reason.is_empty());
@@ -336,8 +336,10 @@ proptest! {
         let verdict = verdict(&rules, &message);
         prop_assert!(verdict.trace.iter().all(|step| step.outcome == Outcome::Passed || !step.reason.is_empty()));
         if let Decision::Speak(speech) = verdict.decision {
+            for text in [&speech.text, &speech.display_text] {
+                prop_assert!(shape::clusters(text).count() <= most, "{text:?}");
+            }
             if message.kind == Kind::Chat {
-                prop_assert!(shape::clusters(&speech.text).count() <= most, "{:?}", speech.text);
                 prop_assert!(rules.banned.find(&speech.text).is_empty(), "{:?}", speech.text);
             }
             prop_assert!(speech.text.chars().any(char::is_alphanumeric));
