@@ -85,7 +85,8 @@ pub fn install_metrics() {
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(web::page))
-        .route("/web/{name}", get(web::asset))
+        .route("/overlay", get(web::overlay))
+        .route("/web/{*name}", get(web::asset))
         .route("/v1/audio/speech", post(openai::speech))
         .route("/v1/tts", get(native::play).post(native::speak))
         .route("/v1/captions", post(native::captions))

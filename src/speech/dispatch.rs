@@ -331,6 +331,7 @@ impl Link {
             return;
         };
         let audio_ms = pcm.len() as f64 * 1e3 / f64::from(rate);
+        self.gauges.made(audio_ms);
         // First the books: whoever has heard the end finds its place in the queue free.
         self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, audio_ms, last));
         if let Some(transcript) = transcript {

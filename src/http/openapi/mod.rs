@@ -59,6 +59,7 @@ use super::{
         document,
         web::page,
         web::docs,
+        web::overlay,
         compat::health,
         compat::voices,
         compat::speak
@@ -123,7 +124,7 @@ mod tests {
     }
 
     /// Files of the pages.
-    const NOT_DESCRIBED: [&str; 1] = ["/web/{name}"];
+    const NOT_DESCRIBED: [&str; 1] = ["/web/{*name}"];
 
     #[test]
     fn every_route_is_described() {

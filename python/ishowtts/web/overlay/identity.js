@@ -1,0 +1,64 @@
+// Who this overlay is and what it has finished. Both outlive a reload and a restart of OBS, as far as its storage does.
+
+const NAMES = "ishowtts.overlay.names";
+const FINISHED = "ishowtts.overlay.finished";
+const MOST_NAMES = 8;
+const MOST_FINISHED = 2000;
+
+function read(key) {
+  try {
+    const list = JSON.parse(localStorage.getItem(key));
+    return Array.isArray(list) ? list.filter((entry) => typeof entry === "string") : [];
+  } catch {
+    return [];
+  }
+}
+
+function write(key, list) {
+  try {
+    localStorage.setItem(key, JSON.stringify(list));
+  } catch {
+    // Full or forbidden: then only this page remembers.
+  }
+}
+
+/** Held until the page goes. False: another page has it. */
+function taken(name) {
+  return new Promise((answer) => {
+    const held = (lock) => {
+      answer(lock !== null);
+      return lock === null ? undefined : new Promise(() => {});
+    };
+    navigator.locks.request(`ishowtts.overlay.${name}`, { ifAvailable: true }, held).catch(() => answer(true));
+  });
+}
+
+// crypto.randomUUID is there for pages over https and of localhost only.
+function newName() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** A name of this overlay's own: the one it had, unless a second overlay of the same browser has that now. */
+export async function ownName() {
+  if (navigator.locks === undefined) {
+    const name = sessionStorage.getItem(NAMES) ?? newName();
+    sessionStorage.setItem(NAMES, name);
+    return name;
+  }
+  for (const name of read(NAMES)) if (await taken(name)) return name;
+  const name = newName();
+  await taken(name);
+  write(NAMES, [...read(NAMES), name].slice(-MOST_NAMES));
+  return name;
+}
+
+/** The items that sounded to their end here, or in another overlay of the same browser. */
+export class Finished {
+  has(id) {
+    return read(FINISHED).includes(id);
+  }
+
+  add(id) {
+    if (!this.has(id)) write(FINISHED, [...read(FINISHED), id].slice(-MOST_FINISHED));
+  }
+}

@@ -1,0 +1,162 @@
+// The chat's queue while it runs: what plays, what waits, what a person has to decide, and who is connected.
+
+import { getJson, postJson, Refused } from "../shared/api.js";
+import { startChatTest } from "./chat_test.js";
+import { showOverlay, startOverlay } from "./overlay_address.js";
+import { attempt, button, element, make, refill, twice } from "./page.js";
+import { inWords, t } from "./words.js";
+
+const PERIOD_MS = 700;
+const MOST_SHOWN = 60;
+
+let state = null;
+let queue = null;
+let timer = null;
+let visible = false;
+let sliding = false;
+
+const control = (verb, body) =>
+  attempt(async () => {
+    await postJson(`v1/chat/${verb}`, body);
+    await read();
+  });
+
+function message(item, ...actions) {
+  const paid = item.paid ? make("span", { className: "badge paid" }, `${item.paid.amount} ${item.paid.currency}`) : null;
+  const shown = item.text || item.speech || "";
+  const about = [item.platform, item.voice, item.priority === "everyone" ? "" : item.priority].filter(Boolean).join(" · ");
+  return make("li", { className: "message" },
+    make("span", { className: "grow", dir: "auto" }, make("strong", {}, item.user), make("span", {}, shown)),
+    paid,
+    make("span", { className: "quiet" }, about),
+    make("span", { className: "actions" }, ...actions));
+}
+
+const about = (label, item) => ({ ariaLabel: `${label}: ${item.user}` });
+
+function waiting(item) {
+  const mute = t("chat.mute", { user: item.user });
+  return message(item,
+    button(t("chat.remove"), () => control("skip", { id: item.id }), about(t("chat.remove"), item)),
+    button("🔇", () => control("mute-user", { platform: item.platform, user: item.user, user_id: item.user_id }), { ariaLabel: mute, title: mute }));
+}
+
+function held(item) {
+  const line = message(item,
+    button(t("chat.approve"), () => control("approve", { id: item.id }), about(t("chat.approve"), item)),
+    button(t("chat.reject"), () => control("reject", { id: item.id }), about(t("chat.reject"), item)));
+  line.append(make("span", { className: "quiet why" }, item.reason ?? ""));
+  return line;
+}
+
+function past(item) {
+  const line = message(item);
+  const outcome = make("span", { className: "badge" }, item.state ?? t("chat.refused"));
+  line.querySelector(".actions").append(outcome);
+  if (item.reason) line.append(make("span", { className: "quiet why" }, [item.rule, item.reason].filter(Boolean).join(": ")));
+  return line;
+}
+
+const nothing = () => make("li", { className: "quiet" }, t("chat.nothing"));
+
+function list(id, items, makeOne) {
+  const some = items.slice(0, MOST_SHOWN);
+  const key = (item) => [item?.id, item?.message_id, item?.state, item?.text, item?.reason, document.documentElement.lang];
+  refill(element(id), some.length === 0 ? [null] : some, key, (item) => (item === null ? nothing() : makeOne(item)));
+}
+
+function showQueue() {
+  if (queue === null) return;
+  list("chat-playing", queue.playing, (item) => message(item));
+  list("chat-held", queue.held, held);
+  list("chat-waiting", queue.waiting, waiting);
+  const refused = element("chat-refused").checked ? queue.refused : [];
+  const when = (item) => item.at_unix_s ?? item.arrived_unix_s ?? 0;
+  const before = [...queue.ended, ...refused].sort((one, other) => when(other) - when(one));
+  list("chat-past", before, past);
+  element("chat-held-count").textContent = queue.held.length || "";
+  element("chat-waiting-count").textContent = queue.waiting.length || "";
+}
+
+function connections() {
+  const sources = state.sources ?? state.connections ?? [];
+  const rows = sources.map((source) => ({
+    name: [source.platform, source.channel].filter(Boolean).join(" · "),
+    mood: source.state === "connected" || source.state === "live" ? "good" : source.state === "failed" ? "bad" : "waiting",
+    words: [source.state, source.reason ?? source.problem].filter(Boolean).join(": "),
+  }));
+  for (const overlay of (state.overlays ?? []).filter(({ may_speak: may }) => may !== false)) {
+    const name = t("chat.overlay_item", { name: overlay.overlay?.slice(0, 12) ?? "" });
+    rows.push({ name, mood: overlay.speaking ? "good" : "waiting", words: t(overlay.speaking ? "chat.speaks" : "chat.silent") });
+  }
+  if (!(state.overlays ?? []).some(({ speaking }) => speaking)) rows.push({ name: t("chat.no_overlay"), mood: "waiting", words: "" });
+  return rows;
+}
+
+function showState() {
+  element("chat-none").hidden = state !== null;
+  element("chat-live").hidden = state === null;
+  if (state === null) return;
+  const pause = element("chat-pause");
+  pause.setAttribute("aria-pressed", String(state.paused));
+  pause.textContent = t(state.paused ? "chat.resume" : "chat.pause");
+  const enabled = state.enabled !== false;
+  element("chat-enabled").setAttribute("aria-pressed", String(enabled));
+  element("chat-enabled").textContent = t(enabled ? "chat.taking" : "chat.take");
+  if (!sliding) element("chat-volume").value = state.volume;
+  element("chat-volume-shown").textContent = `${Math.round(100 * element("chat-volume").value)} %`;
+  refill(element("chat-connections"), connections(), (row) => row, ({ name, mood, words }) => {
+    const line = make("li", {}, make("span", { className: "grow" }, name));
+    const pill = make("span", { className: "pill" }, words);
+    pill.dataset.state = mood;
+    if (words) line.append(pill);
+    return line;
+  });
+  showOverlay(state);
+}
+
+async function read() {
+  try {
+    [state, queue] = await Promise.all([getJson("v1/chat/state"), getJson("v1/chat/queue")]);
+  } catch (error) {
+    // A server without chat has no such path; one that cannot be reached shows what it last said.
+    if (error instanceof Refused) state = null;
+  }
+  showState();
+  showQueue();
+}
+
+async function watch() {
+  await read();
+  if (visible) timer = setTimeout(watch, PERIOD_MS);
+}
+
+export function startChat() {
+  element("chat-pause").addEventListener("click", () => control(state.paused ? "resume" : "pause"));
+  element("chat-enabled").addEventListener("click", () => control(state.enabled === false ? "start" : "stop"));
+  element("chat-skip").addEventListener("click", () => control("skip"));
+  element("chat-clear").addEventListener("click", (event) => twice(event.target, t("chat.clear_sure"), () => control("clear")));
+  const volume = element("chat-volume");
+  volume.addEventListener("input", () => {
+    sliding = true;
+    element("chat-volume-shown").textContent = `${Math.round(100 * volume.value)} %`;
+  });
+  volume.addEventListener("change", async () => {
+    await control("volume", { volume: volume.valueAsNumber });
+    sliding = false;
+  });
+  element("chat-refused").addEventListener("change", showQueue);
+  startOverlay();
+  startChatTest(read);
+  inWords(() => {
+    showState();
+    showQueue();
+  });
+  return {
+    show(yes) {
+      visible = yes;
+      clearTimeout(timer);
+      if (yes) watch();
+    },
+  };
+}
