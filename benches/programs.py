@@ -15,13 +15,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 OURS = "ishowtts"
 COMMAND = Path(sys.executable).parent / "ishowtts"
+SERVE = [os.environ["ISHOWTTS_TEST_SERVER"]] if "ISHOWTTS_TEST_SERVER" in os.environ else [str(COMMAND), "serve"]
+"""As tests/harness.py."""
 POLL_S = 0.001
 
 
@@ -131,12 +133,16 @@ def rival(order: str) -> Service:
 
 def ours(python_path: Path | None = None) -> Service:
     """As it comes: nothing configured, in a home where nothing was before."""
-    home = tempfile.mkdtemp(prefix="ishowtts-bench-")
+    env = {} if python_path is None else {"PYTHONPATH": str(python_path)}
+    return at_home(Path(tempfile.mkdtemp(prefix="ishowtts-bench-")), env=env)
+
+
+def at_home(home: Path, arguments: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Service:
+    """Our server with what it left in its home before."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ISHOWTTS_", "XDG_"))}
-    env = kept | {"HOME": home, "XDG_DATA_HOME": f"{home}/data", "XDG_CONFIG_HOME": f"{home}/config"}
-    if python_path is not None:
-        env["PYTHONPATH"] = str(python_path)
-    return Service(OURS, [COMMAND, "serve", "--host", "127.0.0.1", "--port", "0"], env)
+    homes = {"HOME": str(home), "XDG_DATA_HOME": f"{home}/data", "XDG_CONFIG_HOME": f"{home}/config"}
+    command = [*SERVE, "--host", "127.0.0.1", "--port", "0", *arguments]
+    return Service(OURS, command, kept | homes | dict(env or {}))
 
 
 def machine() -> dict[str, Any]:

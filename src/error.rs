@@ -30,6 +30,11 @@ pub enum Error {
     TooSlow,
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// `message` tells what mends it.
+    #[error("the chat cannot be used: {message}")]
+    ChatUnavailable { message: String },
+    #[error("no chat item is called {id:?}; GET /v1/chat/queue lists them")]
+    UnknownItem { id: String },
 }
 
 impl Error {
@@ -53,6 +58,8 @@ impl Error {
             Self::Deadline { .. } => "deadline_exceeded",
             Self::TooSlow => "listener_too_slow",
             Self::ShuttingDown => "shutting_down",
+            Self::ChatUnavailable { .. } => "chat_unavailable",
+            Self::UnknownItem { .. } => "item_not_found",
         }
     }
 }

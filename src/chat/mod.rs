@@ -2,6 +2,31 @@
 //!
 //! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
 
+mod desk;
+mod gauges;
+mod item;
+mod judge;
 mod message;
+mod overlays;
+mod prefetch;
+mod queue;
+mod rules;
+mod schema;
+mod sources;
+mod state;
+mod status;
+mod store;
+mod token;
+mod told;
+mod voices;
 
+pub use desk::{Ack, Acked, DATABASE, Desk, Listening, Taken};
+pub use item::{Item, MessageKey, Numbered, Outcome, UserKey, platform};
 pub use message::{Amount, Emote, Event, Kind, Message, Platform, Roles, User};
+pub use overlays::{Kind as ListenerKind, OverlayState, Told};
+pub use rules::{Priority, Verdict};
+pub use sources::{Connection, ConnectionStatus, ConnectionView, Connector, Unconnected};
+pub use status::{ChatSettings, ChatState, Muted};
+pub use store::StoreError;
+pub use token::{FILE as TOKEN_FILE, is_same};
+pub use told::{ChatEvent, HeldView, ItemView, Money, Playback, QueueView, RefusedView};

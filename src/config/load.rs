@@ -147,7 +147,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         layers.read_flag(key, value, flag);
     }
     let Layers { mut assignments, mut problems, .. } = layers;
-    for assignment in assignments.iter_mut().filter(|assignment| assignment.path == VOICES_DIRECTORY) {
+    for assignment in
+        assignments.iter_mut().filter(|assignment| DIRECTORIES.iter().any(|path| assignment.path == *path))
+    {
         if let Err(problem) = resolve_path(assignment, sources) {
             problems.push(problem);
         }
@@ -169,7 +171,11 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let rejected = |line: String| ConfigError { lines: vec![line] };
     let mut config = Config::deserialize(Value::Table(table)).map_err(|error| rejected(error.message().to_owned()))?;
     if config.voices.directory.as_os_str().is_empty() {
-        config.voices.directory = default_voices_directory(sources).map_err(rejected)?;
+        config.voices.directory =
+            default_directory(sources, "voices.directory", "ishowtts/voices").map_err(rejected)?;
+    }
+    if config.chat.directory.as_os_str().is_empty() {
+        config.chat.directory = default_directory(sources, "chat.directory", "ishowtts/chat").map_err(rejected)?;
     }
     let explained = |(path, value): (Vec<String>, Value)| Setting {
         key: dotted(&path),
@@ -180,7 +186,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, file, settings })
 }
 
-const VOICES_DIRECTORY: [&str; 2] = ["voices", "directory"];
+/// Settings that are paths.
+const DIRECTORIES: [[&str; 2]; 2] = [["voices", "directory"], ["chat", "directory"]];
 
 fn insert(table: &mut Table, path: &[String], value: Value) {
     let Some((last, sections)) = path.split_last() else { return };
@@ -208,18 +215,18 @@ fn resolve_path(assignment: &mut Assignment, sources: &Sources) -> Result<(), St
     };
     let path =
         std::path::absolute(path).map_err(|error| format!("{origin}: {text:?} cannot be made absolute: {error}"))?;
-    assignment.value = Value::String(utf8(path).map_err(|problem| format!("{origin}: {problem}"))?);
+    assignment.value =
+        Value::String(utf8(path, &assignment.path.join(".")).map_err(|problem| format!("{origin}: {problem}"))?);
     Ok(())
 }
 
-fn default_voices_directory(sources: &Sources) -> Result<PathBuf, String> {
+fn default_directory(sources: &Sources, key: &str, below_home: &str) -> Result<PathBuf, String> {
     let Some(home) = sources.directory("XDG_DATA_HOME", ".local/share") else { return Ok(PathBuf::new()) };
-    utf8(home.join("ishowtts").join("voices")).map(PathBuf::from)
+    utf8(home.join(below_home), key).map(PathBuf::from)
 }
 
-fn utf8(path: PathBuf) -> Result<String, String> {
-    let not_utf8 =
-        |path: OsString| format!("voices.directory: {} is not valid UTF-8; choose another directory", path.display());
+fn utf8(path: PathBuf, key: &str) -> Result<String, String> {
+    let not_utf8 = |path: OsString| format!("{key}: {} is not valid UTF-8; choose another directory", path.display());
     path.into_os_string().into_string().map_err(not_utf8)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Only this room reads environment variables.
 
+mod chat;
 mod keys;
 mod layers;
 mod load;
@@ -15,6 +16,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use chat::{Chat, ChatQueue, ChatVoices};
 pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,7 @@ pub struct Config {
     pub speech: Speech,
     pub voices: Voices,
     pub websocket: Websocket,
+    pub chat: Chat,
     pub log: Log,
     /// One table an engine, handed to it as it is; the engine rejects what it does not know.
     pub engines: BTreeMap<String, toml::Table>,
@@ -149,6 +152,7 @@ impl Default for Config {
             speech: Speech::default(),
             voices: Voices::default(),
             websocket: Websocket::default(),
+            chat: Chat::default(),
             log: Log::default(),
             engines: BTreeMap::new(),
         }

@@ -57,13 +57,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         key: "http.shutdown_grace_s",
-        must_be: "a number of seconds from 0 to 31536000",
-        fault: |config| {
-            unless(
-                config.http.shutdown_grace_s == 0.0 || is_span(config.http.shutdown_grace_s),
-                &config.http.shutdown_grace_s,
-            )
-        },
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.http.shutdown_grace_s),
     },
     Rule {
         key: "cpu.threads",
@@ -128,6 +123,41 @@ const RULES: &[Rule] = &[
     },
     Rule { key: "websocket.idle_s", must_be: SPAN, fault: |config| span(config.websocket.idle_s) },
     Rule { key: "websocket.ping_s", must_be: SPAN, fault: |config| span(config.websocket.ping_s) },
+    Rule { key: "chat.enabled", must_be: "true or false", fault: |_| None },
+    Rule {
+        key: "chat.directory",
+        must_be: "a path",
+        fault: |config| {
+            let directory = config.chat.directory.to_string_lossy();
+            unless(!directory.contains('\0'), &directory)
+        },
+    },
+    Rule { key: "chat.queue.max_waiting", must_be: COUNT, fault: |config| count(config.chat.queue.max_waiting) },
+    Rule { key: "chat.queue.max_paid", must_be: COUNT, fault: |config| count(config.chat.queue.max_paid) },
+    Rule { key: "chat.queue.max_held", must_be: COUNT, fault: |config| count(config.chat.queue.max_held) },
+    Rule {
+        key: "chat.queue.approval_timeout_s",
+        must_be: SPAN,
+        fault: |config| span(config.chat.queue.approval_timeout_s),
+    },
+    Rule {
+        key: "chat.queue.max_age_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.queue.max_age_s),
+    },
+    Rule {
+        key: "chat.queue.ahead",
+        must_be: "a whole number from 1 to 16",
+        fault: |config| unless((1..=16).contains(&config.chat.queue.ahead), &config.chat.queue.ahead),
+    },
+    Rule { key: "chat.queue.grace_s", must_be: SPAN_OR_ZERO, fault: |config| span_or_zero(config.chat.queue.grace_s) },
+    Rule { key: "chat.queue.keep", must_be: COUNT, fault: |config| count(config.chat.queue.keep) },
+    Rule {
+        key: "chat.voices.pool",
+        must_be: "a list of voices' ids or aliases such as [\"heart\", \"rowan\"]",
+        fault: |config| first_that_is_not(&config.chat.voices.pool, is_name),
+    },
+    Rule { key: "chat.voices.choice", must_be: "true or false", fault: |_| None },
     Rule {
         key: "log.level",
         must_be: "error, warn, info, debug, trace, off, or a filter like \"info,ishowtts::speech=debug\"",
@@ -141,6 +171,8 @@ const RULES: &[Rule] = &[
 ];
 
 const SPAN: &str = "a number of seconds above 0, 31536000 at most";
+const SPAN_OR_ZERO: &str = "a number of seconds from 0 to 31536000";
+const COUNT: &str = "a whole number from 1 to 1000000";
 
 /// Checks one value by itself, so that a bad one is found even where another source overrides it.
 pub(super) fn check(path: &[String], value: &Value) -> Result<(), String> {
@@ -208,6 +240,14 @@ fn is_span(seconds: f64) -> bool {
 
 fn span(seconds: f64) -> Option<String> {
     unless(is_span(seconds), &seconds)
+}
+
+fn span_or_zero(seconds: f64) -> Option<String> {
+    unless(seconds == 0.0 || is_span(seconds), &seconds)
+}
+
+fn count(value: usize) -> Option<String> {
+    unless((1..=1_000_000).contains(&value), &value)
 }
 
 fn is_engine_name(name: &str) -> bool {

@@ -75,6 +75,13 @@ pub struct Call {
     pub ignored: Option<HeaderValue>,
 }
 
+/// Left on a request that asks for speech on somebody else's account.
+#[derive(Debug, Clone, Copy)]
+pub struct OnBehalf {
+    pub class: Class,
+    pub owner: Owner,
+}
+
 /// Speech that has begun: what fails before the first sound has its true status.
 pub struct Begun {
     pub speaking: Speaking,
@@ -146,6 +153,10 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
 }
 
 fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest, Error> {
+    let OnBehalf { class, owner } = match parts.extensions.get::<OnBehalf>() {
+        Some(other) => *other,
+        None => OnBehalf { class: Class::Interactive, owner: owner(parts) },
+    };
     Ok(SpeechRequest {
         engine: models::engine_of(&app.speech.engines(), call.model.as_deref())?,
         text: call.text.clone(),
@@ -157,8 +168,8 @@ fn speech_request(app: &App, parts: &Parts, call: &Call) -> Result<SpeechRequest
         seed: call.seed,
         cache: call.cache,
         streamed: call.streamed,
-        class: Class::Interactive,
-        owner: owner(parts),
+        class,
+        owner,
         params: call.params.clone().into_iter().collect(),
     })
 }

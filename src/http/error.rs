@@ -14,6 +14,7 @@ use crate::error::Error;
 
 /// The classes of OpenAI's `error.type` that we use.
 const INVALID_REQUEST: &str = "invalid_request_error";
+const AUTHENTICATION: &str = "authentication_error";
 const PERMISSION: &str = "permission_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const SERVER: &str = "server_error";
@@ -117,6 +118,12 @@ impl ApiError {
         Self::invalid(StatusCode::BAD_REQUEST, "websocket_expected", message)
     }
 
+    #[must_use]
+    pub fn wrong_token() -> Self {
+        let message = "the token is not the overlay's; `ishowtts chat token` shows that";
+        Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, "token_invalid", message)
+    }
+
     /// A bug of ours; what it was is in the log.
     #[must_use]
     pub fn panicked() -> Self {
@@ -187,7 +194,10 @@ impl From<Error> for ApiError {
             Error::EngineFailed { .. } => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, None, None),
             Error::Deadline { .. } => (StatusCode::GATEWAY_TIMEOUT, SERVER, None, None),
             Error::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, None, None),
-            Error::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None),
+            Error::ShuttingDown | Error::ChatUnavailable { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None)
+            }
+            Error::UnknownItem { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("id"), None),
         };
         Self { status, kind, code: error.code(), param, message: error.to_string(), retry_after_s }
     }
@@ -239,6 +249,8 @@ mod tests {
             (Error::Deadline { waited: Duration::ZERO }, 504, "server_error", "deadline_exceeded"),
             (Error::TooSlow, 408, "invalid_request_error", "listener_too_slow"),
             (Error::ShuttingDown, 503, "server_error", "shutting_down"),
+            (Error::ChatUnavailable { message: text() }, 503, "server_error", "chat_unavailable"),
+            (Error::UnknownItem { id: text() }, 404, "invalid_request_error", "item_not_found"),
         ];
         for (error, status, kind, code) in cases {
             let message = error.to_string();

@@ -33,6 +33,8 @@ pub enum Route {
     Voices,
     WebSocket,
     ElevenLabs,
+    Chat,
+    Danmaku,
     Health,
     Ready,
     Metrics,
@@ -56,6 +58,8 @@ impl Route {
             "/v1/audio/voices" => Self::Voices,
             "/v1/ws" => Self::WebSocket,
             _ if path.starts_with("/v1/models/") => Self::Models,
+            _ if path.starts_with("/v1/chat/") => Self::Chat,
+            _ if path.starts_with("/api/danmaku/") => Self::Danmaku,
             _ if path.starts_with("/v1/text-to-speech/") => Self::ElevenLabs,
             _ => Self::Other,
         }
@@ -78,6 +82,8 @@ impl Route {
             Self::Voices => "/v1/audio/voices",
             Self::WebSocket => "/v1/ws",
             Self::ElevenLabs => "/v1/text-to-speech",
+            Self::Chat => "/v1/chat",
+            Self::Danmaku => "/api/danmaku",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
             Self::Metrics => "/metrics",
@@ -87,12 +93,14 @@ impl Route {
 }
 
 /// The statuses that the server gives, with their labels; others share the last.
-const STATUSES: [(u16, &str); 17] = [
+const STATUSES: [(u16, &str); 19] = [
     (101, "101"),
     (200, "200"),
+    (202, "202"),
     (204, "204"),
     (304, "304"),
     (400, "400"),
+    (401, "401"),
     (403, "403"),
     (404, "404"),
     (405, "405"),

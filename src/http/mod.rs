@@ -3,8 +3,13 @@
 mod accept;
 mod body;
 mod call;
+mod chat;
+mod chat_message;
+mod chat_sound;
+mod chat_stream;
 mod compat;
 mod connection;
+mod danmaku;
 mod door;
 mod elevenlabs;
 mod elevenlabs_messages;
@@ -21,6 +26,7 @@ mod openai_request;
 mod openapi;
 mod request_id;
 mod sound;
+mod speakerbot;
 #[cfg(test)]
 mod tests;
 mod voices;
@@ -53,7 +59,11 @@ use self::{
     metrics::{Metrics, UPKEEP_PERIOD},
     ws_socket::Sockets,
 };
-use crate::{config::Config, speech::Speech};
+use crate::{
+    chat::{Desk, StoreError, Unconnected},
+    config::Config,
+    speech::Speech,
+};
 
 /// For connections that are closed at the end of the grace period.
 const CLOSING_LIMIT: Duration = Duration::from_secs(1);
@@ -62,6 +72,8 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(1);
 pub struct App {
     speech: Arc<Speech>,
     config: Arc<Config>,
+    /// Or why there is none.
+    chat: Result<Arc<Desk>, StoreError>,
     guard: Guard,
     metrics: Arc<Metrics>,
     sockets: Sockets,
@@ -70,10 +82,10 @@ pub struct App {
 
 impl App {
     #[must_use]
-    pub fn new(speech: Arc<Speech>, config: Arc<Config>) -> Arc<Self> {
+    pub fn new(speech: Arc<Speech>, chat: Result<Arc<Desk>, StoreError>, config: Arc<Config>) -> Arc<Self> {
         let guard = Guard::new(&config.http);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Arc::new(Self { speech, config, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
+        Arc::new(Self { speech, config, chat, guard, metrics: Metrics::new(), sockets: Sockets::new(), started_unix_s })
     }
 }
 
@@ -84,7 +96,8 @@ pub fn install_metrics() {
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/", get(web::page))
+        .route("/", get(speakerbot::root))
+        .route("/speaker.bot", get(speakerbot::connect))
         .route("/overlay", get(web::overlay))
         .route("/web/{*name}", get(web::asset))
         .route("/v1/audio/speech", post(openai::speech))
@@ -93,11 +106,34 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/health", get(compat::health))
         .route("/api/voices", get(compat::voices))
         .route("/api/tts", post(compat::speak))
+        .route("/api/danmaku/start", post(danmaku::start))
+        .route("/api/danmaku/stop", post(danmaku::stop))
+        .route("/api/danmaku/enqueue", post(danmaku::enqueue))
+        .route("/api/danmaku/stream", get(danmaku::stream))
         .route("/v1/audio/voices", get(voices::list))
         .route("/v1/ws", get(ws::connect))
         .route("/v1/text-to-speech/{voice_id}/stream-input", get(elevenlabs::stream_input))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
+        .route("/v1/chat/stream", get(chat_stream::stream))
+        .route("/v1/chat/ack", post(chat_stream::ack))
+        .route("/v1/chat/items/{id}/audio", get(chat_sound::audio))
+        .route("/v1/chat/items/{id}/speech", get(chat_sound::speech))
+        .route("/v1/chat/start", post(chat::start))
+        .route("/v1/chat/stop", post(chat::stop))
+        .route("/v1/chat/enqueue", post(chat::enqueue))
+        .route("/v1/chat/test", post(chat::test))
+        .route("/v1/chat/state", get(chat::state))
+        .route("/v1/chat/queue", get(chat::queue))
+        .route("/v1/chat/skip", post(chat::skip))
+        .route("/v1/chat/pause", post(chat::pause))
+        .route("/v1/chat/resume", post(chat::resume))
+        .route("/v1/chat/clear", post(chat::clear))
+        .route("/v1/chat/volume", post(chat::volume))
+        .route("/v1/chat/mute-user", post(chat::mute_user))
+        .route("/v1/chat/user-voice", post(chat::user_voice))
+        .route("/v1/chat/approve", post(chat::approve))
+        .route("/v1/chat/reject", post(chat::reject))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
@@ -127,7 +163,8 @@ pub async fn serve(
     let grace = seconds(config.http.shutdown_grace_s);
     let (close, closed) = watch::channel(false);
     let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
-    let app = App::new(speech, config);
+    let chat = open_chat(&speech, &config).await;
+    let app = App::new(speech, chat, config);
     let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
     let serving = accept::serve(door, router(app), stopped(stop.clone()));
@@ -155,6 +192,17 @@ pub async fn serve(
     close.send_replace(true);
     let _ = tokio::time::timeout(CLOSING_LIMIT, close.closed()).await;
     Ok(())
+}
+
+/// A chat that cannot be used keeps nothing else from working.
+async fn open_chat(speech: &Arc<Speech>, config: &Arc<Config>) -> Result<Arc<Desk>, StoreError> {
+    let (speech, config) = (Arc::clone(speech), Arc::clone(config));
+    let opened = tokio::task::spawn_blocking(move || Desk::open(config, speech, Arc::new(Unconnected))).await;
+    let opened = opened.unwrap_or_else(|_| Err(StoreError("opening its database failed".to_owned())));
+    if let Err(error) = &opened {
+        tracing::warn!(%error, "there is no chat");
+    }
+    opened
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

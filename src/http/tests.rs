@@ -1,5 +1,6 @@
 //! The router and the server against the fake engine.
 
+mod chat;
 mod lists;
 mod native;
 mod server;
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 
 use super::{App, router};
 use crate::{
+    chat::StoreError,
     config::Config,
     engine::{FakeHost, FakeOptions},
     speech::Speech,
@@ -36,7 +38,7 @@ async fn service(config: &Arc<Config>, engines: Vec<FakeOptions>) -> Arc<Speech>
 
 async fn app_with(config: Config, engine: FakeOptions) -> Router {
     let config = Arc::new(config);
-    router(App::new(service(&config, vec![engine]).await, config))
+    router(App::new(service(&config, vec![engine]).await, Err(StoreError("no directory".to_owned())), config))
 }
 
 async fn app() -> Router {

@@ -30,6 +30,9 @@ use tokio::{
 
 use super::{App, error::ApiError, seconds};
 
+/// For connections that may be quiet for as long as they like.
+pub const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Frames that wait for the socket. Sound of seconds is cut into many.
 const FRAMES: usize = 8;
 /// Messages that wait to be looked at.
@@ -106,7 +109,7 @@ impl Sockets {
         Self { stopping: watch::Sender::new(false), open: watch::Sender::new(0) }
     }
 
-    fn enter(&self) -> Seat {
+    pub fn enter(&self) -> Seat {
         self.open.send_modify(|open| *open += 1);
         Seat { stopping: self.stopping.subscribe(), open: self.open.clone() }
     }

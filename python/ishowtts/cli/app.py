@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ishowtts.cli import chat as chatting
 from ishowtts.cli import say as saying
 from ishowtts.cli import serve as serving
 from ishowtts.cli import settings, tables
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Show or check the settings.")
 app.add_typer(config_app, name="config")
+chat_app = typer.Typer(help="What the livestream's overlay needs.")
+app.add_typer(chat_app, name="chat")
 
 ConfigFile = Annotated[str | None, typer.Option("--config", metavar="FILE", help=settings.CONFIG_HELP)]
 Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=settings.SET_HELP)]
@@ -154,4 +157,16 @@ def config_check(config: ConfigFile = None, assignments: Assignments = None) -> 
     explained = settings.load(config, {}, assignments or []).explain()
     changed = sum(origin != "default" for _, _, origin in explained)
     print(f"the configuration is valid ({changed} settings differ from the defaults)")
+    return 0
+
+
+@chat_app.command("token")
+def chat_token(
+    address: Annotated[bool, typer.Option("--url", help="The whole address, for OBS's browser source.")] = False,
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Show the overlay's token."""
+    loaded = settings.load(config, {}, assignments or [], log_level=settings.QUIET)
+    print(chatting.overlay_address(loaded) if address else chatting.token(loaded))
     return 0

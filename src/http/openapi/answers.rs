@@ -23,7 +23,7 @@ use super::{
     },
     CONTENT_SCHEMA,
 };
-use crate::{audio::Format, error::Error};
+use crate::{audio::Format, chat::ChatEvent, error::Error};
 
 type Responses = BTreeMap<String, RefOr<Response>>;
 
@@ -44,6 +44,12 @@ pub struct ModelErrors;
 pub struct WebSocketErrors;
 /// What opening ElevenLabs' WebSocket may be answered.
 pub struct StreamInputErrors;
+/// What overlays are told.
+pub struct ChatStream;
+/// What any request about the chat may be answered.
+pub struct ChatErrors;
+/// What a request about one item of the chat may be answered.
+pub struct ChatItemErrors;
 /// What a request to speak may be answered.
 pub struct SpeechErrors;
 /// The same, with OpenAI's names.
@@ -144,6 +150,73 @@ fn websocket_errors() -> Vec<ApiError> {
         ApiError::origin_not_allowed(),
         ApiError::panicked(),
     ]
+}
+
+impl IntoResponses for ChatStream {
+    fn responses() -> Responses {
+        let events = [
+            json!({"type": "hello", "overlay": "obs-1", "speaking": true, "paused": false, "volume": 1.0,
+                "grace_ms": 2000}),
+            json!({"type": "item", "id": "5f0c12ab-17", "sequence": 17, "platform": "twitch", "user": "Ann",
+                "text": "Hello there!", "voice": "heart", "priority": "everyone", "paid": null,
+                "audio_url": "/v1/chat/items/5f0c12ab-17/audio?token=…",
+                "speech_url": "/v1/chat/items/5f0c12ab-17/speech?token=…", "volume": 1.0}),
+        ];
+        let sse: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let response = described("Events: each of them a `ChatEvent`.")
+            .content("text/event-stream", event_stream(&ChatEvent::name(), sse));
+        let mut all = one("200", response);
+        let opened = described("A WebSocket with the same objects, if one was asked for.");
+        all.extend(one("101", opened));
+        let mut errors = chat_errors();
+        errors.extend([ApiError::wrong_token(), ApiError::websocket_expected("the request is no upgrade")]);
+        all.extend(by_status(errors));
+        all
+    }
+}
+
+impl IntoResponses for ChatErrors {
+    fn responses() -> Responses {
+        by_status(chat_errors())
+    }
+}
+
+impl IntoResponses for ChatItemErrors {
+    fn responses() -> Responses {
+        let mut errors = chat_errors();
+        errors.extend([
+            Error::UnknownItem { id: "5f0c12ab-17".to_owned() }.into(),
+            Error::Refused { message: "hibari cannot say \"你好\": it speaks English".to_owned() }.into(),
+            Error::EngineFailed { engine: "hibari".to_owned(), message: "it made no sound".to_owned() }.into(),
+            Error::Deadline { waited: Duration::from_secs(30) }.into(),
+            ApiError::wrong_token(),
+        ]);
+        by_status(errors)
+    }
+}
+
+fn chat_errors() -> Vec<ApiError> {
+    let text = |message: &str| message.to_owned();
+    let own = [
+        Error::invalid("invalid_json", None, "the body is not the JSON object that is expected: missing field `user`"),
+        Error::invalid("invalid_value", Some("platform"), "\"platform\" must be a name"),
+        Error::invalid("invalid_query", None, "the query: Failed to deserialize query string"),
+        Error::invalid("body_incomplete", None, "the body ended before its end"),
+        Error::UnknownVoice { name: text("hart"), nearest: Some(text("heart")) },
+        Error::TooSlow,
+        Error::Busy { retry_after: Duration::from_secs(5) },
+        Error::Loading { engine: text("hibari") },
+        Error::ShuttingDown,
+        Error::ChatUnavailable { message: text("chat.sqlite3: is damaged; move it away to begin anew") },
+    ];
+    let of_http = [
+        ApiError::host_not_allowed(),
+        ApiError::origin_not_allowed(),
+        ApiError::body_too_slow(Duration::from_secs(60)),
+        ApiError::body_too_large(1 << 20),
+        ApiError::panicked(),
+    ];
+    own.into_iter().map(ApiError::from).chain(of_http).collect()
 }
 
 impl IntoResponses for SpeechErrors {

@@ -16,17 +16,18 @@ use utoipa::OpenApi;
 
 pub use self::{
     answers::{
-        CaptionFiles, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors, OriginalSpeechErrors, Sound,
-        SpeechErrors, StreamInputErrors, WebSocketErrors,
+        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
+        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors,
     },
     requests::{CaptionRequest, OpenAiSpeechRequest, OriginalSpeechRequest, PlayQuery, SpeechRequest},
 };
 use super::{
-    compat, elevenlabs,
+    chat, chat_sound, chat_stream, compat, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
-    health, models, native, openai, voices, web, ws,
+    health, models, native, openai, speakerbot, voices, web, ws,
 };
+use crate::chat::ChatEvent;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +41,7 @@ use super::{
         (name = "speech", description = "Our own way to ask for speech"),
         (name = "openai", description = "As OpenAI's clients ask"),
         (name = "websockets", description = "For text that is still being written"),
+        (name = "chat", description = "A livestream's chat, spoken: messages, control, overlays"),
         (name = "original", description = "As the front end of the original iShowTTS asks"),
         (name = "server", description = "How the server is")
     ),
@@ -60,11 +62,35 @@ use super::{
         web::page,
         web::docs,
         web::overlay,
+        chat::start,
+        chat::stop,
+        chat::enqueue,
+        chat::test,
+        chat::state,
+        chat::queue,
+        chat::skip,
+        chat::pause,
+        chat::resume,
+        chat::clear,
+        chat::volume,
+        chat::mute_user,
+        chat::user_voice,
+        chat::approve,
+        chat::reject,
+        chat_stream::stream,
+        chat_stream::ack,
+        chat_sound::audio,
+        chat_sound::speech,
+        speakerbot::connect,
         compat::health,
         compat::voices,
-        compat::speak
+        compat::speak,
+        danmaku::start,
+        danmaku::stop,
+        danmaku::enqueue,
+        danmaku::stream
     ),
-    components(schemas(SpeechEvent, OpenAiSpeechEvent, native::Captions, Envelope))
+    components(schemas(SpeechEvent, OpenAiSpeechEvent, ChatEvent, native::Captions, Envelope))
 )]
 struct Document;
 
@@ -138,7 +164,7 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere_and_every_schema_is_referred_to() {
         let document = document();
-        let mut referred = BTreeSet::from(["SpeechEvent", "OpenAiSpeechEvent"]);
+        let mut referred = BTreeSet::from(["SpeechEvent", "OpenAiSpeechEvent", "ChatEvent"]);
         walk(&document, &mut |name, value| {
             if name == "$ref" {
                 let name = value.as_str().and_then(|path| path.strip_prefix("#/components/schemas/"));

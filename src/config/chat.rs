@@ -1,0 +1,73 @@
+//! `[chat]`: the livestream's chat, from the queue to the overlay.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Chat {
+    /// False: nothing new is taken until somebody enables it.
+    pub enabled: bool,
+    /// Of the database and the overlay's token; empty: the data directory. Loading makes it absolute.
+    pub directory: PathBuf,
+    pub queue: ChatQueue,
+    pub voices: ChatVoices,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatQueue {
+    /// Unpaid items that may wait; beyond that the oldest of whoever has most is dropped.
+    pub max_waiting: usize,
+    /// Paid items that may wait; none of them is dropped, further ones are refused.
+    pub max_paid: usize,
+    /// Items that may wait for somebody to approve them.
+    pub max_held: usize,
+    /// Nobody approved it by then: it is refused.
+    pub approval_timeout_s: f64,
+    /// An unpaid item that waited for so long is dropped; 0: never.
+    pub max_age_s: f64,
+    /// Items that the overlay is given while one plays.
+    pub ahead: usize,
+    /// An overlay whose connection is gone may come back for so long before another one speaks.
+    pub grace_s: f64,
+    /// Ended items that the database remembers.
+    pub keep: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChatVoices {
+    /// Among which viewers' voices are chosen; empty: those that speak the default voice's language.
+    pub pool: Vec<String>,
+    /// Viewers may choose from the pool themselves.
+    pub choice: bool,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self { enabled: true, directory: PathBuf::new(), queue: ChatQueue::default(), voices: ChatVoices::default() }
+    }
+}
+
+impl Default for ChatQueue {
+    fn default() -> Self {
+        Self {
+            max_waiting: 200,
+            max_paid: 10_000,
+            max_held: 100,
+            approval_timeout_s: 120.0,
+            max_age_s: 900.0,
+            ahead: 1,
+            grace_s: 2.0,
+            keep: 20_000,
+        }
+    }
+}
+
+impl Default for ChatVoices {
+    fn default() -> Self {
+        Self { pool: Vec::new(), choice: true }
+    }
+}

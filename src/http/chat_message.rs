@@ -1,0 +1,244 @@
+//! Messages as clients send them, and what they are to the chat.
+
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{
+    chat::{self, Amount, Kind, Message, Platform, Roles, User},
+    error::Error,
+};
+
+const MAX_ID_CHARS: usize = 256;
+const MAX_PLATFORM_CHARS: usize = 32;
+const MICROS_DIGITS: usize = 6;
+
+/// A message, from wherever.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChatMessage)]
+pub struct Incoming {
+    /// `twitch`, `youtube`, `bilibili`, or a name of your own.
+    #[schema(examples("twitch"))]
+    pub platform: String,
+    /// As it is shown.
+    #[schema(examples("Ann"))]
+    pub user: String,
+    /// The platform's own id of the user, which a change of name does not change.
+    pub user_id: Option<String>,
+    /// What the user wrote.
+    #[schema(examples("Hello there!"))]
+    pub text: String,
+    /// Goes before everybody who did not pay.
+    pub paid: Option<Paid>,
+    /// The platform's own id of the message: with the same one it is the same item. Without it each is another.
+    pub id: Option<String>,
+    /// Of `broadcaster`, `moderator`, `vip`, `subscriber`, `bot`.
+    pub badges: Option<Vec<String>>,
+    /// Where it was written, if there are several.
+    pub channel: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ChatPayment)]
+pub struct Paid {
+    /// A decimal number, as a number or a string.
+    #[schema(value_type = f64, examples(5))]
+    pub amount: Value,
+    /// ISO 4217.
+    #[schema(examples("EUR"))]
+    pub currency: String,
+}
+
+impl Incoming {
+    /// # Errors
+    /// Which field is wrong.
+    pub fn message(self) -> Result<Message, Error> {
+        let (platform, prefix) = platform(&self.platform)?;
+        let prefixed = |id: String| format!("{prefix}{id}");
+        let id = match self.id {
+            Some(id) => prefixed(checked("id", id)?),
+            None => random_id()?,
+        };
+        let name = checked("user", self.user)?;
+        let paid = self.paid.map(Paid::amount).transpose()?.filter(|amount| amount.micros > 0);
+        Ok(Message {
+            platform,
+            channel: self.channel.unwrap_or_default(),
+            id,
+            user: User {
+                id: self.user_id.map(|id| checked("user_id", id)).transpose()?.map(prefixed).unwrap_or_default(),
+                name,
+                masked: false,
+                roles: roles(&self.badges.unwrap_or_default()),
+            },
+            text: self.text,
+            emotes: Vec::new(),
+            kind: paid.map_or(Kind::Chat, |amount| Kind::SuperChat { amount }),
+            sent_at: None,
+        })
+    }
+}
+
+impl Paid {
+    fn amount(self) -> Result<Amount, Error> {
+        let wrong = |message: &str| Error::invalid("invalid_value", Some("paid"), message);
+        let text = match &self.amount {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            _ => return Err(wrong("\"paid.amount\" must be a number")),
+        };
+        let micros = micros(&text).ok_or_else(|| wrong("\"paid.amount\" must be a decimal number, 0 or more"))?;
+        let currency = self.currency.trim().to_ascii_uppercase();
+        if currency.len() != 3 || !currency.bytes().all(|letter| letter.is_ascii_uppercase()) {
+            return Err(wrong("\"paid.currency\" must be three letters such as \"EUR\""));
+        }
+        Ok(Amount { micros, currency })
+    }
+}
+
+/// Digits beyond a millionth are cut off. Never through a float.
+fn micros(text: &str) -> Option<u64> {
+    let (units, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if units.is_empty() && fraction.is_empty() || !digits(units) || !digits(fraction) {
+        return None;
+    }
+    let fraction: String = fraction.chars().chain("000000".chars()).take(MICROS_DIGITS).collect();
+    let units: u64 = if units.is_empty() { 0 } else { units.parse().ok()? };
+    units.checked_mul(1_000_000)?.checked_add(fraction.parse().ok()?)
+}
+
+/// A platform that is not among ours is told apart by what goes before its ids.
+fn platform(name: &str) -> Result<(Platform, String), Error> {
+    let lower = name.trim().to_ascii_lowercase();
+    if let Some(platform) = chat::platform(&lower) {
+        return Ok((platform, String::new()));
+    }
+    let named = !lower.is_empty()
+        && lower.len() <= MAX_PLATFORM_CHARS
+        && lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if named {
+        return Ok((Platform::Api, format!("{lower}:")));
+    }
+    let message = "\"platform\" must be twitch, youtube, bilibili, or a name of letters and digits";
+    Err(Error::invalid("invalid_value", Some("platform"), message))
+}
+
+/// A platform whose chats can be listened to.
+///
+/// # Errors
+/// There is none of that name.
+pub fn source(name: &str) -> Result<Platform, Error> {
+    match chat::platform(&name.trim().to_ascii_lowercase()) {
+        Some(platform @ (Platform::Twitch | Platform::Youtube | Platform::Bilibili)) => Ok(platform),
+        _ => {
+            let message = format!("{name:?} is none of the platforms twitch, youtube and bilibili");
+            Err(Error::invalid("unsupported_platform", Some("platform"), message))
+        }
+    }
+}
+
+/// A user by name or by id: the platform, and the id if that is known.
+///
+/// # Errors
+/// Neither is given, or the platform is no name.
+pub fn user(name: &str, user: Option<&str>, user_id: Option<&str>) -> Result<(Platform, Option<String>), Error> {
+    let (platform, prefix) = platform(name)?;
+    match (user_id, user.map(str::trim)) {
+        (Some(id), _) if !id.is_empty() => Ok((platform, Some(format!("{prefix}{id}")))),
+        (_, Some(name)) if !name.is_empty() => Ok((platform, None)),
+        _ => Err(Error::invalid("invalid_value", Some("user"), "\"user\" or \"user_id\" must tell who is meant")),
+    }
+}
+
+/// As in Twitch's tags, a badge may have a version behind a slash.
+fn roles(badges: &[String]) -> Roles {
+    let mut roles = Roles::default();
+    for badge in badges {
+        let name = badge.split('/').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match name.as_str() {
+            "broadcaster" | "owner" | "streamer" => roles.broadcaster = true,
+            "moderator" | "mod" => roles.moderator = true,
+            "vip" => roles.vip = true,
+            "subscriber" | "sub" | "member" | "sponsor" | "founder" | "guard" => roles.subscriber = true,
+            "bot" => roles.bot = true,
+            _ => {}
+        }
+    }
+    roles
+}
+
+fn checked(param: &'static str, text: String) -> Result<String, Error> {
+    let fits = !text.trim().is_empty()
+        && text.chars().take(MAX_ID_CHARS + 1).count() <= MAX_ID_CHARS
+        && !text.contains(char::is_control);
+    if fits {
+        return Ok(text);
+    }
+    let message = format!("{param:?} must have 1 to {MAX_ID_CHARS} characters, without control characters");
+    Err(Error::invalid("invalid_value", Some(param), message))
+}
+
+/// # Errors
+/// The system gives no random bytes.
+pub fn random_id() -> Result<String, Error> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| Error::ChatUnavailable { message: error.to_string() })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(value: Value) -> Result<Message, Error> {
+        serde_json::from_value::<Incoming>(value).expect("the shape").message()
+    }
+
+    #[test]
+    fn amounts_are_exact() {
+        for (amount, expected) in [
+            (json!(5), 5_000_000),
+            (json!(0.1), 100_000),
+            (json!("19.99"), 19_990_000),
+            (json!(".5"), 500_000),
+            (json!("1.23456789"), 1_234_567),
+        ] {
+            let paid = json!({"amount": amount, "currency": "eur"});
+            let message =
+                message(json!({"platform": "twitch", "user": "a", "text": "b", "paid": paid})).expect("valid");
+            let amount = Amount { micros: expected, currency: "EUR".to_owned() };
+            assert_eq!(message.kind, Kind::SuperChat { amount });
+        }
+        for amount in [json!(-1), json!("1e3"), json!("five"), json!(null), json!(""), json!("99999999999999999999")] {
+            let paid = json!({"amount": amount, "currency": "EUR"});
+            let wrong = message(json!({"platform": "twitch", "user": "a", "text": "b", "paid": paid}));
+            assert!(matches!(wrong, Err(Error::Invalid { param: Some("paid"), .. })), "{amount}");
+        }
+    }
+
+    #[test]
+    fn other_platforms_are_told_apart() {
+        let of = |platform: &str| {
+            message(json!({"platform": platform, "user": "Ann", "user_id": "7", "text": "b", "id": "1"}))
+                .expect("valid")
+        };
+        assert_eq!((of("Twitch").platform, of("Twitch").id.as_str()), (Platform::Twitch, "1"));
+        let (kick, trovo) = (of("kick"), of("trovo"));
+        assert_eq!((kick.platform, kick.id.as_str(), kick.user.id.as_str()), (Platform::Api, "kick:1", "kick:7"));
+        assert_ne!(kick.id, trovo.id);
+        let unnamed = || message(json!({"platform": "kick", "user": "Ann", "text": "b"})).expect("valid").id;
+        assert_ne!(unnamed(), unnamed());
+    }
+
+    #[test]
+    fn badges_are_roles() {
+        let badges = json!(["moderator/1", "Subscriber", "sparkles"]);
+        let message =
+            message(json!({"platform": "kick", "user": "Ann", "text": "b", "badges": badges})).expect("valid");
+        let roles = Roles { moderator: true, subscriber: true, ..Roles::default() };
+        assert_eq!(message.user.roles, roles);
+    }
+}

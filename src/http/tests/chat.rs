@@ -1,0 +1,386 @@
+//! `/v1/chat` against the fake engine, with a database.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    chat::{Connection, ConnectionStatus, Connector, Desk, Event, Platform},
+    error::Error,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Every channel but "nobody" is there at once, in lower case.
+struct Tapped;
+
+impl Connector for Tapped {
+    fn configured(&self) -> Vec<(Platform, String)> {
+        Vec::new()
+    }
+
+    fn connect(
+        &self,
+        _: Platform,
+        channel: &str,
+        _: tokio::sync::mpsc::Sender<Event>,
+    ) -> Result<(String, Box<dyn Connection>), Error> {
+        match channel {
+            "nobody" => Err(Error::invalid("channel_not_found", Some("channel"), "there is no such channel")),
+            channel => Ok((channel.to_lowercase(), Box::new(Self))),
+        }
+    }
+}
+
+impl Connection for Tapped {
+    fn status(&self) -> ConnectionStatus {
+        ConnectionStatus { state: "connected".to_owned(), detail: None }
+    }
+}
+
+struct Chat {
+    app: Router,
+    desk: Arc<Desk>,
+    _directory: TempDir,
+}
+
+async fn chat_with(configure: impl FnOnce(&mut Config)) -> Chat {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = Config::default();
+    config.chat.directory = directory.path().to_path_buf();
+    configure(&mut config);
+    let config = Arc::new(config);
+    let speech = service(&config, vec![FakeOptions::default()]).await;
+    let desk = Desk::open(Arc::clone(&config), Arc::clone(&speech), Arc::new(Tapped)).expect("a desk");
+    let app = router(App::new(speech, Ok(Arc::clone(&desk)), config));
+    Chat { app, desk, _directory: directory }
+}
+
+async fn chat() -> Chat {
+    chat_with(|_| ()).await
+}
+
+impl Chat {
+    async fn post(&self, path: &str, body: Value) -> Answer {
+        post_to(&self.app, path, body.to_string()).await
+    }
+
+    async fn enqueue(&self, user: &str, text: &str) -> Value {
+        let answer = self.post("/v1/chat/enqueue", json!({"platform": "twitch", "user": user, "text": text})).await;
+        assert_eq!(answer.status, 202, "{:?}", answer.body);
+        answer.json()
+    }
+
+    async fn listen(&self, query: &str) -> Overlay {
+        let request = request("GET", &format!("/v1/chat/stream?{query}")).body(Body::empty()).expect("a request");
+        let response = self.app.clone().oneshot(request).await.expect("infallible");
+        assert_eq!(response.status(), 200);
+        Overlay { body: response.into_body(), rest: String::new() }
+    }
+
+    async fn ack(&self, id: &Value, state: &str) -> Value {
+        let answer = self.post("/v1/chat/ack", json!({"overlay": "obs", "id": id, "state": state})).await;
+        assert_eq!(answer.status, 200, "{:?}", answer.body);
+        answer.json()
+    }
+}
+
+struct Overlay {
+    body: Body,
+    rest: String,
+}
+
+impl Overlay {
+    async fn next(&mut self) -> Value {
+        use http_body_util::BodyExt;
+        loop {
+            if let Some((event, rest)) = self.rest.split_once("\n\n") {
+                let event = event.strip_prefix("data: ").map(str::to_owned);
+                self.rest = rest.to_owned();
+                match event {
+                    Some(event) => return serde_json::from_str(&event).expect("JSON"),
+                    None => continue,
+                }
+            }
+            let frame = timeout(SOON, self.body.frame()).await.expect("in time").expect("a frame").expect("no error");
+            self.rest += std::str::from_utf8(frame.data_ref().expect("data")).expect("text");
+        }
+    }
+
+    async fn expect(&mut self, kind: &str) -> Value {
+        let event = self.next().await;
+        assert_eq!(event["type"], kind, "{event}");
+        event
+    }
+
+    async fn item(&mut self) -> Value {
+        self.expect("item").await
+    }
+}
+
+#[tokio::test]
+async fn a_message_becomes_sound_at_the_overlay() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    let hello = overlay.expect("hello").await;
+    assert_eq!((hello["speaking"].clone(), hello["overlay"].clone()), (json!(true), json!("obs")));
+    let enqueued = chat.enqueue("Ann", "Hello there!").await;
+    assert_eq!(enqueued["accepted"], true);
+    let item = overlay.item().await;
+    assert_eq!(item["id"], enqueued["id"]);
+    for (field, expected) in
+        [("user", "Ann"), ("text", "Hello there!"), ("priority", "everyone"), ("platform", "twitch")]
+    {
+        assert_eq!(item[field], expected);
+    }
+    let sound = get(&chat.app, item["audio_url"].as_str().expect("a URL")).await;
+    assert_eq!((sound.status, sound.header("content-type")), (StatusCode::OK, Some("audio/wav")));
+    assert!(sound.body.len() > 1000);
+    let events = get(&chat.app, item["speech_url"].as_str().expect("a URL")).await;
+    assert!(events.body.windows(12).any(|bytes| bytes == b"event: done\n"), "{:?}", events.body.len());
+    assert_eq!(chat.ack(&item["id"], "started").await, json!({"id": item["id"], "state": "playing", "counted": true}));
+    overlay.expect("progress").await;
+    assert_eq!(
+        chat.ack(&item["id"], "finished").await,
+        json!({"id": item["id"], "state": "finished", "counted": true})
+    );
+    assert_eq!(
+        chat.ack(&item["id"], "finished").await,
+        json!({"id": item["id"], "state": "finished", "counted": false})
+    );
+    let queue = get(&chat.app, "/v1/chat/queue").await.json();
+    assert_eq!(queue["ended"][0]["state"], "finished");
+    assert!(queue["playing"].as_array().expect("a list").is_empty());
+}
+
+#[tokio::test]
+async fn the_same_id_is_the_same_item() {
+    let chat = chat().await;
+    let message = json!({"platform": "youtube", "user": "Bo", "text": "Take my money", "id": "tip-1",
+        "paid": {"amount": "5", "currency": "EUR"}});
+    let first = chat.post("/v1/chat/enqueue", message.clone()).await.json();
+    assert_eq!(
+        (first["priority"].clone(), first["paid"].clone()),
+        (json!("paid"), json!({"amount": "5", "currency": "EUR"}))
+    );
+    let again = chat.post("/v1/chat/enqueue", message).await.json();
+    assert_eq!(first, again);
+    assert_eq!(get(&chat.app, "/v1/chat/queue").await.json()["waiting"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn two_overlays_do_not_both_speak() {
+    let chat = chat_with(|config| config.chat.queue.grace_s = 0.0).await;
+    let mut first = chat.listen("overlay=obs").await;
+    let mut second = chat.listen("overlay=other").await;
+    assert_eq!(first.expect("hello").await["speaking"], true);
+    assert_eq!(second.expect("hello").await["speaking"], false);
+    let id = chat.enqueue("Ann", "One.").await["id"].clone();
+    assert_eq!(first.item().await["id"], id);
+    assert_eq!(second.item().await["id"], id, "the other one shows it");
+    drop(first);
+    assert_eq!(second.expect("role").await["speaking"], true);
+    assert_eq!(second.item().await["id"], id, "from its beginning");
+}
+
+#[tokio::test]
+async fn an_overlay_that_comes_back_has_its_items_again() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let ids = [chat.enqueue("Ann", "One.").await, chat.enqueue("Bo", "Two.").await].map(|item| item["id"].clone());
+    overlay.item().await;
+    overlay.item().await;
+    chat.ack(&ids[0], "finished").await;
+    drop(overlay);
+    let mut again = chat.listen("overlay=obs").await;
+    assert_eq!(again.expect("hello").await["speaking"], true);
+    assert_eq!(again.item().await["id"], ids[1]);
+}
+
+#[tokio::test]
+async fn no_more_than_the_next_item_is_handed_out_so_that_turns_are_kept() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    for index in 0..10 {
+        chat.enqueue("flood", &format!("Number {index}.")).await;
+    }
+    let first = overlay.item().await;
+    overlay.item().await;
+    let guest = chat.enqueue("guest", "May I?").await;
+    chat.ack(&first["id"], "finished").await;
+    overlay.expect("progress").await;
+    assert_eq!(overlay.item().await["id"], guest["id"]);
+}
+
+#[tokio::test]
+async fn what_is_taken_back_never_sounds() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let message = |id: &str| json!({"platform": "twitch", "user": "Ann", "text": "Hello.", "id": id});
+    for id in ["a", "b", "c"] {
+        chat.post("/v1/chat/enqueue", message(id)).await;
+    }
+    let playing = overlay.item().await;
+    overlay.item().await;
+    let events = chat.desk.events();
+    let deleted = |id: &str| Event::Deleted { platform: Platform::Twitch, channel: String::new(), id: id.to_owned() };
+    events.send(deleted("c")).await.expect("taken");
+    events.send(deleted("a")).await.expect("taken");
+    let stop = overlay.expect("stop").await;
+    assert_eq!(stop["id"], playing["id"]);
+    let sound = get(&chat.app, playing["audio_url"].as_str().expect("a URL")).await;
+    assert_eq!(sound.error(), (404, "item_not_found".to_owned()));
+    let queue = get(&chat.app, "/v1/chat/queue").await.json();
+    assert!(queue["waiting"].as_array().expect("a list").is_empty(), "{queue}");
+    assert_eq!(queue["ended"][0]["state"], "withdrawn");
+    let muted = chat.post("/v1/chat/mute-user", json!({"platform": "twitch", "user": "@ann"})).await.json();
+    assert_eq!(muted, json!({"muted": true, "withdrawn": 1}));
+    overlay.expect("stop").await;
+    let refused = chat.enqueue("Ann", "Still here?").await;
+    assert_eq!((refused["accepted"].clone(), refused["rule"].clone()), (json!(false), json!("muted")));
+    chat.post("/v1/chat/mute-user", json!({"platform": "twitch", "user": "ANN", "muted": false})).await;
+    assert_eq!(chat.enqueue("Ann", "Thanks.").await["accepted"], true);
+}
+
+#[tokio::test]
+async fn whoever_is_in_control_skips_pauses_and_clears() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let first = chat.enqueue("Ann", "One.").await;
+    overlay.item().await;
+    let skipped = chat.post("/v1/chat/skip", json!({})).await.json();
+    assert_eq!(
+        (skipped["skipped"]["id"].clone(), skipped["skipped"]["state"].clone()),
+        (first["id"].clone(), json!("skipped"))
+    );
+    overlay.expect("stop").await;
+    assert_eq!(post_to(&chat.app, "/v1/chat/skip", "").await.json(), json!({"skipped": null}));
+    assert_eq!(post_to(&chat.app, "/v1/chat/pause", "").await.json()["paused"], true);
+    overlay.expect("pause").await;
+    chat.enqueue("Ann", "Two.").await;
+    assert_eq!(get(&chat.app, "/v1/chat/queue").await.json()["waiting"].as_array().map(Vec::len), Some(1));
+    post_to(&chat.app, "/v1/chat/resume", "").await;
+    overlay.expect("resume").await;
+    overlay.item().await;
+    chat.enqueue("Bo", "Three.").await;
+    overlay.item().await;
+    assert_eq!(post_to(&chat.app, "/v1/chat/clear", "").await.json(), json!({"cleared": 1}));
+    overlay.expect("stop").await;
+    assert_eq!(chat.post("/v1/chat/volume", json!({"volume": 0.25})).await.json()["volume"], 0.25);
+    assert_eq!(overlay.expect("volume").await["volume"], 0.25);
+    assert_eq!(chat.post("/v1/chat/volume", json!({"volume": 7})).await.error().0, 400);
+}
+
+#[tokio::test]
+async fn a_listener_without_a_name_is_handed_everything() {
+    let chat = chat().await;
+    let mut plain = chat.listen("").await;
+    assert_eq!(plain.expect("hello").await["speaking"], true);
+    for index in 0..5 {
+        chat.enqueue("Ann", &format!("Number {index}.")).await;
+        let item = plain.item().await;
+        assert_eq!(get(&chat.app, item["audio_url"].as_str().expect("a URL")).await.status, 200);
+    }
+    let mut watcher = chat.listen("speak=false&overlay=x").await;
+    assert_eq!(watcher.expect("hello").await["speaking"], false);
+    let mut overlay = chat.listen("overlay=obs").await;
+    assert_eq!(overlay.expect("hello").await["speaking"], true);
+    assert_eq!(plain.expect("role").await["speaking"], false);
+}
+
+#[tokio::test]
+async fn what_cannot_be_said_fails_and_the_next_one_plays() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let bad = chat.enqueue("Ann", "[raise]").await;
+    overlay.item().await;
+    assert_eq!(overlay.expect("stop").await["id"], bad["id"]);
+    let good = chat.enqueue("Bo", "Fine.").await;
+    assert_eq!(overlay.item().await["id"], good["id"]);
+    let ended = get(&chat.app, "/v1/chat/queue").await.json()["ended"][0].clone();
+    assert_eq!((ended["id"].clone(), ended["state"].clone()), (bad["id"].clone(), json!("failed")));
+}
+
+#[tokio::test]
+async fn the_token_opens_the_overlays_paths_and_a_wrong_one_nothing() {
+    let chat = chat().await;
+    let foreign = |method: &str, path: &str| {
+        request(method, path).header("sec-fetch-site", "cross-site").body(Body::empty()).expect("a request")
+    };
+    let refused = send(&chat.app, foreign("GET", "/v1/chat/stream?overlay=x")).await;
+    assert_eq!(refused.error(), (403, "origin_not_allowed".to_owned()));
+    assert_eq!(send(&chat.app, foreign("GET", "/v1/chat/state")).await.error().0, 403);
+    assert_eq!(get(&chat.app, "/v1/chat/stream?token=wrong").await.error(), (401, "token_invalid".to_owned()));
+    let id = chat.enqueue("Ann", "Hello.").await["id"].clone();
+    let path = |token: &str| format!("/v1/chat/items/{}/audio?token={token}", id.as_str().expect("an id"));
+    assert_eq!(get(&chat.app, &path("wrong")).await.error().0, 401);
+    let sound = send(&chat.app, foreign("GET", &path(chat.desk.token()))).await;
+    assert_eq!(sound.status, 200);
+    let state = get(&chat.app, "/v1/chat/state").await.json();
+    assert_eq!(state["overlay_url"], format!("/overlay?token={}", chat.desk.token()));
+}
+
+#[tokio::test]
+async fn without_a_database_only_the_chat_is_missing() {
+    let app = app().await;
+    assert_eq!(get(&app, "/v1/chat/state").await.error(), (503, "chat_unavailable".to_owned()));
+    assert_eq!(post_to(&app, "/v1/chat/enqueue", "{}").await.error().0, 503);
+    assert_eq!(post(&app, r#"{"input": "Hello."}"#).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_that_is_wrong_is_told() {
+    let chat = chat().await;
+    for (body, code) in [
+        (json!({"platform": "twitch", "text": "x"}), "invalid_json"),
+        (json!({"platform": "!", "user": "a", "text": "x"}), "invalid_value"),
+        (json!({"platform": "twitch", "user": "", "text": "x"}), "invalid_value"),
+        (json!([]), "invalid_json"),
+    ] {
+        assert_eq!(chat.post("/v1/chat/enqueue", body.clone()).await.error(), (400, code.to_owned()), "{body}");
+    }
+    let empty = chat.enqueue("Ann", "   ").await;
+    assert_eq!(empty["accepted"], false);
+    assert_eq!(chat.post("/v1/chat/ack", json!({"overlay": "o", "id": "x", "state": "finished"})).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn channels_are_started_and_stopped_with_a_voice_of_their_own() {
+    let chat = chat().await;
+    let body = json!({"platform": "Twitch", "channel": "Ann", "voice": "rowan"});
+    let state = chat.post("/v1/chat/start", body).await.json();
+    let connection = json!({"platform": "twitch", "channel": "ann", "state": "connected", "detail": null,
+        "voice": "rowan", "engine": null});
+    assert_eq!(state["connections"], json!([connection]));
+    let mut message = json!({"platform": "twitch", "user": "Bo", "text": "Hi.", "channel": "ann"});
+    assert_eq!(chat.post("/v1/chat/enqueue", message.clone()).await.json()["voice"], "rowan");
+    let stop = json!({"platform": "twitch", "channel": "ann"});
+    assert_eq!(chat.post("/v1/chat/stop", stop.clone()).await.json()["connections"], json!([]));
+    for (path, body, status, answer) in [
+        ("start", stop.clone(), 202, json!({"status": "started", "channel": "ann"})),
+        ("stop", stop.clone(), 202, json!({"status": "stopped", "channel": "ann"})),
+        ("stop", stop, 200, json!({"status": "idle", "channel": null})),
+    ] {
+        let told = chat.post(&format!("/api/danmaku/{path}"), body).await;
+        assert_eq!((told.status.as_u16(), told.json()), (status, answer));
+    }
+    for (body, code) in [
+        (json!({"platform": "twitch", "channel": "nobody"}), "channel_not_found"),
+        (json!({"platform": "fax", "channel": "x"}), "unsupported_platform"),
+        (json!({"platform": "twitch"}), "invalid_value"),
+    ] {
+        assert_eq!(chat.post("/v1/chat/start", body).await.error(), (400, code.to_owned()));
+    }
+    assert_eq!(post_to(&chat.app, "/v1/chat/stop", "").await.json()["enabled"], false);
+    message["id"] = json!("again");
+    assert_eq!(chat.post("/v1/chat/enqueue", message.clone()).await.json()["rule"], "disabled");
+    assert_eq!(post_to(&chat.app, "/v1/chat/start", "").await.json()["enabled"], true);
+}
