@@ -4,17 +4,16 @@ the test. Pages come from a real server, so that they have its headers."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-import math
 import queue
-import struct
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 from harness import Server
 
 RATE_HZ = 24_000
@@ -23,8 +22,8 @@ TOKEN = "0123456789abcdef"
 
 def tone(duration_s: float, hz: float = 330.0) -> bytes:
     """Never silent but at its very ends."""
-    count = int(duration_s * RATE_HZ)
-    return struct.pack(f"<{count}h", *(int(9000 * math.sin(2 * math.pi * hz * n / RATE_HZ)) for n in range(count)))
+    at = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
+    return bytes((9000 * np.sin(2 * np.pi * hz * at)).astype("<i2").tobytes())
 
 
 class ChatServer:
@@ -36,6 +35,7 @@ class ChatServer:
         self.items: dict[str, dict[str, Any]] = {}
         self.speech: dict[str, float] = {}
         self.words = True
+        self.count = 0
         self.acks: list[dict[str, str]] = []
         self.asked: list[str] = []
         self.streams: dict[str, queue.Queue[dict[str, Any] | None]] = {}
@@ -56,7 +56,8 @@ class ChatServer:
 
     def put(self, text: str, *, user: str = "Ann", duration_s: float = 0.4, **fields: Any) -> str:
         with self.lock:
-            sequence = len(self.items) + 1
+            self.count += 1
+            sequence = self.count
             ident = f"a-{sequence}"
             url = f"/v1/chat/items/{ident}"
             item = {
@@ -238,8 +239,9 @@ def _handler(chat: ChatServer) -> type[BaseHTTPRequestHandler]:
                 self._answer(404, b'{"error": {"code": "unknown_item", "message": "gone"}}', {})
                 return
             self._begin()
-            for event in events:
-                self._event(event)
-                time.sleep(0.002)
+            # An overlay that goes away in the middle of it is what some tests are about.
+            with contextlib.suppress(OSError):
+                for event in events:
+                    self._event(event)
 
     return Handler

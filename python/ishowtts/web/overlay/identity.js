@@ -22,14 +22,20 @@ function write(key, list) {
   }
 }
 
+/** A page that is loaded again may ask before the lock of what it was is free. */
+const RELOAD_MS = 1000;
+
 /** Held until the page goes. False: another page has it. */
-function taken(name) {
+function taken(name, patience) {
   return new Promise((answer) => {
     const held = (lock) => {
       answer(lock !== null);
       return lock === null ? undefined : new Promise(() => {});
     };
-    navigator.locks.request(`ishowtts.overlay.${name}`, { ifAvailable: true }, held).catch(() => answer(true));
+    const abort = new AbortController();
+    if (patience > 0) setTimeout(() => abort.abort(), patience);
+    const options = patience > 0 ? { signal: abort.signal } : { ifAvailable: true };
+    navigator.locks.request(`ishowtts.overlay.${name}`, options, held).catch(() => answer(false));
   });
 }
 
@@ -40,15 +46,18 @@ function newName() {
 
 /** A name of this overlay's own: the one it had, unless a second overlay of the same browser has that now. */
 export async function ownName() {
-  if (navigator.locks === undefined) {
-    const name = sessionStorage.getItem(NAMES) ?? newName();
-    sessionStorage.setItem(NAMES, name);
-    return name;
-  }
-  for (const name of read(NAMES)) if (await taken(name)) return name;
+  const own = sessionStorage.getItem(NAMES);
+  if (navigator.locks === undefined) return own ?? keep(newName());
+  if (own !== null && (await taken(own, RELOAD_MS))) return own;
+  for (const name of read(NAMES)) if (await taken(name, 0)) return keep(name);
   const name = newName();
-  await taken(name);
+  await taken(name, 0);
   write(NAMES, [...read(NAMES), name].slice(-MOST_NAMES));
+  return keep(name);
+}
+
+function keep(name) {
+  sessionStorage.setItem(NAMES, name);
   return name;
 }
 

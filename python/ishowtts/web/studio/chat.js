@@ -2,6 +2,7 @@
 
 import { getJson, postJson, Refused } from "../shared/api.js";
 import { startChatTest } from "./chat_test.js";
+import { showConnections, startConnections } from "./connections.js";
 import { showOverlay, startOverlay } from "./overlay_address.js";
 import { attempt, button, element, make, refill, twice } from "./page.js";
 import { inWords, t } from "./words.js";
@@ -78,21 +79,6 @@ function showQueue() {
   element("chat-waiting-count").textContent = queue.waiting.length || "";
 }
 
-function connections() {
-  const sources = state.sources ?? state.connections ?? [];
-  const rows = sources.map((source) => ({
-    name: [source.platform, source.channel].filter(Boolean).join(" · "),
-    mood: source.state === "connected" || source.state === "live" ? "good" : source.state === "failed" ? "bad" : "waiting",
-    words: [source.state, source.reason ?? source.problem].filter(Boolean).join(": "),
-  }));
-  for (const overlay of (state.overlays ?? []).filter(({ may_speak: may }) => may !== false)) {
-    const name = t("chat.overlay_item", { name: overlay.overlay?.slice(0, 12) ?? "" });
-    rows.push({ name, mood: overlay.speaking ? "good" : "waiting", words: t(overlay.speaking ? "chat.speaks" : "chat.silent") });
-  }
-  if (!(state.overlays ?? []).some(({ speaking }) => speaking)) rows.push({ name: t("chat.no_overlay"), mood: "waiting", words: "" });
-  return rows;
-}
-
 function showState() {
   element("chat-none").hidden = state !== null;
   element("chat-live").hidden = state === null;
@@ -105,13 +91,7 @@ function showState() {
   element("chat-enabled").textContent = t(enabled ? "chat.taking" : "chat.take");
   if (!sliding) element("chat-volume").value = state.volume;
   element("chat-volume-shown").textContent = `${Math.round(100 * element("chat-volume").value)} %`;
-  refill(element("chat-connections"), connections(), (row) => row, ({ name, mood, words }) => {
-    const line = make("li", {}, make("span", { className: "grow" }, name));
-    const pill = make("span", { className: "pill" }, words);
-    pill.dataset.state = mood;
-    if (words) line.append(pill);
-    return line;
-  });
+  showConnections(state);
   showOverlay(state);
 }
 
@@ -120,7 +100,9 @@ async function read() {
     [state, queue] = await Promise.all([getJson("v1/chat/state"), getJson("v1/chat/queue")]);
   } catch (error) {
     // A server without chat has no such path; one that cannot be reached shows what it last said.
-    if (error instanceof Refused) state = null;
+    if (!(error instanceof Refused)) return;
+    state = null;
+    element("chat-none").textContent = error.status === 404 ? t("chat.none") : error.message;
   }
   showState();
   showQueue();
@@ -147,6 +129,7 @@ export function startChat() {
   });
   element("chat-refused").addEventListener("change", showQueue);
   startOverlay();
+  startConnections(control);
   startChatTest(read);
   inWords(() => {
     showState();
