@@ -41,6 +41,7 @@ class ChatServer:
         self.streams: dict[str, queue.Queue[dict[str, Any] | None]] = {}
         self.speaking: str | None = None
         self.down = False
+        self.paused = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
@@ -109,7 +110,7 @@ class ChatServer:
             if self.speaking not in self.streams:
                 self.speaking = overlay
             speaking = self.speaking == overlay
-            hello = {"type": "hello", "overlay": overlay, "speaking": speaking, "paused": False, "volume": 1.0}
+            hello = {"type": "hello", "overlay": overlay, "speaking": speaking, "paused": self.paused, "volume": 1.0}
             stream.put(hello | {"grace_ms": 1000})
             for item in self.items.values():
                 stream.put(item)

@@ -214,6 +214,16 @@ def test_pause_and_volume(chat: ChatServer, overlay: Callable[..., Any]) -> None
     wait_until(lambda: chat.told("finished") == [ident], "the end")
 
 
+def test_an_overlay_that_comes_into_a_pause_waits(chat: ChatServer, overlay: Callable[..., Any]) -> None:
+    chat.paused = True
+    page = overlay()
+    speaks(page)
+    until(page, "window.tap.context.state === 'suspended'")
+    chat.tell({"type": "resume"})
+    ident = chat.put("It goes on.", duration_s=0.5)
+    wait_until(lambda: chat.told("finished") == [ident], "the end")
+
+
 @pytest.mark.parametrize("words", [True, False])
 def test_what_sounds_is_marked(chat: ChatServer, overlay: Callable[..., Any], words: bool) -> None:
     chat.words = words

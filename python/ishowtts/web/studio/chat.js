@@ -37,9 +37,11 @@ const about = (label, item) => ({ ariaLabel: `${label}: ${item.user}` });
 
 function waiting(item) {
   const mute = t("chat.mute", { user: item.user });
+  // Without an id of the platform the name has to do.
+  const id = item.user_id?.startsWith("name:") ? {} : { user_id: item.user_id };
   return message(item,
     button(t("chat.remove"), () => control("skip", { id: item.id }), about(t("chat.remove"), item)),
-    button("🔇", () => control("mute-user", { platform: item.platform, user: item.user, user_id: item.user_id }), { ariaLabel: mute, title: mute }));
+    button("🔇", () => control("mute-user", { platform: item.platform, user: item.user, ...id }), { ariaLabel: mute, title: mute }));
 }
 
 function held(item) {
