@@ -16,7 +16,8 @@ const lines = {};
 let models = [];
 let timer = null;
 
-const failed = ({ status }) => status !== undefined && Number(status) >= 500;
+/** A server that is not ready yet says so with a 503. */
+const failed = ({ status, route }) => Number(status) >= 500 && route !== "/readyz";
 const one = (value, digits = 0) => (value === null ? "–" : value.toFixed(digits));
 
 /** value, unit and more of each tile; `line` is what its chart goes on with. */

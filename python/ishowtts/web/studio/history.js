@@ -65,7 +65,7 @@ async function show(use) {
   element("history-clear").hidden = entries.length === 0;
 }
 
-/** `use` is given the entry whose text and settings are wanted again. Returns what keeps a new one. */
+/** `use` is given the entry whose text and settings are wanted again. */
 export function startHistory(use) {
   inWords(() => attempt(() => show(use)));
   element("history-clear").addEventListener("click", (event) => {
@@ -76,9 +76,12 @@ export function startHistory(use) {
     };
     twice(event.target, t("history.clear"), () => attempt(clear));
   });
-  addEventListener("colours", () => show(use));
-  return async (entry) => {
-    await history.add(entry);
-    await show(use);
+  addEventListener("colours", () => attempt(() => show(use)));
+  return {
+    async keep(entry) {
+      await history.add(entry);
+      await show(use);
+    },
+    show: () => attempt(() => show(use)),
   };
 }

@@ -91,8 +91,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 startColours();
 await startWords(element("language"));
 startSettings();
-startSpeak();
-const views = { speak: {}, voices: startVoices(), chat: startChat(), dashboard: startDashboard() };
+const views = { speak: startSpeak(), voices: startVoices(), chat: startChat(), dashboard: startDashboard() };
 startViews(views);
 inWords(showState);
 lists();

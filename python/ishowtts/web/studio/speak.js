@@ -16,7 +16,7 @@ const form = element("form");
 const player = new Player();
 let abort = null;
 let last = null;
-let keepEntry;
+let history;
 
 function busy(yes) {
   element("stop").disabled = !yes;
@@ -35,6 +35,7 @@ function joined(pieces) {
 }
 
 function draw(speech) {
+  if (element("waveform").clientWidth === 0) return;
   const samples = joined(speech.pieces);
   drawWaveform(element("waveform"), samples);
   drawSpectrogram(element("spectrogram"), samples, speech.rate);
@@ -131,7 +132,7 @@ function keep(speech) {
   element("replay").hidden = false;
   figures();
   const { told, asked, text } = speech;
-  keepEntry({ text, wav, at: Date.now(), seconds: speech.ms / 1000, voice: told.voice, engine: told.engine, asked }).catch(
+  history.keep({ text, wav, at: Date.now(), seconds: speech.ms / 1000, voice: told.voice, engine: told.engine, asked }).catch(
     (error) => console.warn(`The history cannot be written: ${error.message}`),
   );
 }
@@ -159,7 +160,7 @@ function stop() {
 }
 
 export function startSpeak() {
-  keepEntry = startHistory((entry) => {
+  history = startHistory((entry) => {
     element("text").value = entry.text;
     restore(entry);
     count();
@@ -190,7 +191,15 @@ export function startSpeak() {
     count();
     figures();
   });
-  const redraw = () => last !== null && !element("said").hidden && draw(last);
+  // What is not seen has no size to be drawn in.
+  const redraw = () => last !== null && draw(last);
   addEventListener("colours", redraw);
   addEventListener("resize", redraw);
+  return {
+    show(yes) {
+      if (!yes) return;
+      redraw();
+      history.show();
+    },
+  };
 }
