@@ -4,8 +4,8 @@
 
 Clients send the messages through `POST /v1/chat/enqueue`, again and again until each has an answer. One overlay plays
 as fast as it can and keeps what it finished, as a page does. Now and then the server is killed with SIGKILL. In the end
-every paid message must have been finished exactly once: at the overlay, in what the server counted, and in its database.
-After the last kill the server's memory is watched while half of the messages are still to come.
+every paid message must have been finished exactly once: at the overlay, in what the server counted, and in its
+database. After the last kill the server's memory is watched while half of the messages are still to come.
 """
 
 from __future__ import annotations

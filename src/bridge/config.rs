@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use pyo3::prelude::*;
 
 use super::errors;
-use crate::config::{Loaded, Sources, load};
+use crate::{
+    chat,
+    config::{ConfigError, Loaded, Sources, load},
+};
 
 /// Immutable; shared with the runtimes that were made from it.
 #[pyclass(frozen, module = "ishowtts._native")]
@@ -27,7 +30,12 @@ impl Config {
     #[pyo3(signature = (path=None, flags=Vec::new()))]
     fn load(py: Python<'_>, path: Option<PathBuf>, flags: Vec<(String, String, String)>) -> PyResult<Self> {
         let sources = Sources { file: path, environment: Sources::environment(), flags };
-        let loaded = py.detach(|| load(&sources)).map_err(|error| errors::config(py, &error))?;
+        let checked = || {
+            let loaded = load(&sources)?;
+            chat::check(&loaded.config.chat.rules).map_err(|line| ConfigError { lines: vec![line] })?;
+            Ok(loaded)
+        };
+        let loaded = py.detach(checked).map_err(|error: ConfigError| errors::config(py, &error))?;
         let shared = Arc::new(loaded.config.clone());
         Ok(Self { loaded, shared })
     }

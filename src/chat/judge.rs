@@ -1,38 +1,36 @@
 //! The rules with what they remember and the clock.
 
+use std::time::{Instant, SystemTime};
+
 use super::{
     Message,
-    rules::{Decision, Priority, Speech, Verdict},
+    rules::{Memory, Now, Rules, Verdict},
 };
-use crate::config::Config;
+use crate::config::ChatRules;
 
-pub(super) struct Judge;
+pub(super) struct Judge {
+    rules: Rules,
+    memory: Memory,
+    start: Instant,
+}
 
 impl Judge {
-    pub fn new(_config: &Config) -> Self {
-        Self
+    /// # Errors
+    /// Which setting cannot be used, and why.
+    pub fn new(settings: &ChatRules) -> Result<Self, String> {
+        Ok(Self { rules: Rules::new(settings)?, memory: Memory::default(), start: Instant::now() })
     }
 
     pub fn judge(&mut self, message: &Message) -> Verdict {
-        self.explain(message)
+        let now = self.now();
+        self.rules.judge(message, &mut self.memory, now)
     }
 
     pub fn explain(&self, message: &Message) -> Verdict {
-        let priority = match (&message.kind, message.user.roles) {
-            (kind, _) if kind.is_paid() => Priority::Paid,
-            (_, roles) if roles.broadcaster || roles.moderator => Priority::Moderator,
-            (_, roles) if roles.subscriber || roles.vip => Priority::Subscriber,
-            _ => Priority::Everyone,
-        };
-        let speech = Speech {
-            text: message.text.clone(),
-            display_text: message.text.clone(),
-            language: None,
-            engine: None,
-            voice: None,
-            priority,
-        };
-        let decision = if message.text.trim().is_empty() { Decision::Refuse } else { Decision::Speak(speech) };
-        Verdict { decision, rule: "accepted", reason: "nothing was against it".to_owned(), trace: Vec::new() }
+        self.rules.explain(message, &self.memory, self.now())
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: self.start.elapsed(), wall: SystemTime::now() }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! One way: source (socket) → parser → [`Event`] → rules → queue (stored) → speech → overlay.
 
+mod control;
 mod desk;
 mod gauges;
+mod intake;
 mod item;
 mod judge;
 mod message;
@@ -30,3 +32,11 @@ pub use status::{ChatSettings, ChatState, Muted};
 pub use store::StoreError;
 pub use token::{FILE as TOKEN_FILE, is_same};
 pub use told::{ChatEvent, HeldView, ItemView, Money, Playback, QueueView, RefusedView};
+
+/// Looks at those settings that only the rules understand: templates, banned words, amounts.
+///
+/// # Errors
+/// Which one cannot be used, and why.
+pub fn check(settings: &crate::config::ChatRules) -> Result<(), String> {
+    rules::Rules::new(settings).map(drop)
+}

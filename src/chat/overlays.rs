@@ -110,7 +110,7 @@ impl Overlays {
         let role = match &self.role {
             Role::Overlay { name, connection, gone } => {
                 // The newest connection of the same name: a reload is often seen before the end of what it replaces.
-                match (overlays().filter(|(other, _)| other == name).next_back(), gone) {
+                match (overlays().rfind(|(other, _)| other == name), gone) {
                     (Some((name, newest)), _) => Role::Overlay { name, connection: newest, gone: None },
                     (None, Some(since)) if now.duration_since(*since) < self.grace => self.role.clone(),
                     (None, None) => Role::Overlay { name: Arc::clone(name), connection: *connection, gone: Some(now) },

@@ -103,9 +103,13 @@ impl Sources {
         Ok(channel)
     }
 
-    /// False: it was not listened to.
-    pub fn stop(&mut self, platform: Platform, channel: &str) -> bool {
-        self.listened.remove(&(platform, channel.to_owned())).is_some()
+    /// False: there is none.
+    pub fn stop(&mut self, platform: Option<Platform>, channel: Option<&str>) -> bool {
+        let before = self.listened.len();
+        self.listened.retain(|(of, name), _| {
+            platform.is_some_and(|platform| platform != *of) || channel.is_some_and(|channel| channel != name)
+        });
+        self.listened.len() < before
     }
 
     /// The voice and the engine of all that is said in a channel.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ChatRules;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Chat {
@@ -13,6 +15,7 @@ pub struct Chat {
     pub directory: PathBuf,
     pub queue: ChatQueue,
     pub voices: ChatVoices,
+    pub rules: ChatRules,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +50,13 @@ pub struct ChatVoices {
 
 impl Default for Chat {
     fn default() -> Self {
-        Self { enabled: true, directory: PathBuf::new(), queue: ChatQueue::default(), voices: ChatVoices::default() }
+        Self {
+            enabled: true,
+            directory: PathBuf::new(),
+            queue: ChatQueue::default(),
+            voices: ChatVoices::default(),
+            rules: ChatRules::default(),
+        }
     }
 }
 

@@ -5,7 +5,13 @@ use toml::{Table, Value};
 use super::Config;
 
 /// Tables whose keys the user chooses, and how many levels of such keys they have.
-const FREE_TABLES: [(&str, usize); 2] = [("engines", 2), ("voices.aliases", 1)];
+const FREE_TABLES: [(&str, usize); 5] = [
+    ("engines", 2),
+    ("voices.aliases", 1),
+    ("chat.rules.min_amounts", 1),
+    ("chat.rules.engines", 1),
+    ("chat.rules.voices", 1),
+];
 
 pub(super) const ENVIRONMENT_PREFIX: &str = "ISHOWTTS_";
 /// Variables that are not settings: the configuration file's name, and the promise to download nothing.

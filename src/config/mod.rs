@@ -3,6 +3,7 @@
 //! Only this room reads environment variables.
 
 mod chat;
+mod chat_rules;
 mod keys;
 mod layers;
 mod load;
@@ -17,6 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use chat::{Chat, ChatQueue, ChatVoices};
+pub use chat_rules::{Approval, Banned, Caps, ChatCommands, ChatRules, ChatTemplates, Links, Part, TooLong, Who};
 pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -158,6 +158,102 @@ const RULES: &[Rule] = &[
         fault: |config| first_that_is_not(&config.chat.voices.pool, is_name),
     },
     Rule { key: "chat.voices.choice", must_be: "true or false", fault: |_| None },
+    Rule { key: "chat.rules.who", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.only_command", must_be: SWITCH, fault: |_| None },
+    Rule {
+        key: "chat.rules.prefix",
+        must_be: "a mark such as \"!\", 8 characters at most, without spaces",
+        fault: |config| {
+            let prefix = &config.chat.rules.prefix;
+            let is_mark = !prefix.is_empty() && prefix.chars().count() <= 8 && !prefix.contains(char::is_whitespace);
+            unless(is_mark, prefix)
+        },
+    },
+    Rule { key: "chat.rules.commands.tts", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.voice", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.skip", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.pause", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.resume", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.clear", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.volume", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.mute", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.unmute", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.approve", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.commands.reject", must_be: WHO, fault: |_| None },
+    Rule { key: "chat.rules.templates.chat", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.cheer", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.super_chat", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.gift", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.subscription", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.subscription_gift", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.raid", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.templates.redemption", must_be: TEMPLATE, fault: |_| None },
+    Rule { key: "chat.rules.min_bits", must_be: NUMBER, fault: |_| None },
+    Rule { key: "chat.rules.min_amounts", must_be: "a table such as { USD = \"5.00\" }", fault: |_| None },
+    Rule { key: "chat.rules.min_raid_viewers", must_be: NUMBER, fault: |_| None },
+    Rule { key: "chat.rules.rewards", must_be: "a list of rewards' titles or ids", fault: |_| None },
+    Rule { key: "chat.rules.banned_words", must_be: "a list of words such as [\"darn\", \"darn*\"]", fault: |_| None },
+    Rule { key: "chat.rules.banned_patterns", must_be: "a list of regular expressions", fault: |_| None },
+    Rule { key: "chat.rules.banned", must_be: "\"refuse\", \"replace\" or \"hold\"", fault: |_| None },
+    Rule { key: "chat.rules.replacement", must_be: "a word", fault: |_| None },
+    Rule { key: "chat.rules.links", must_be: "\"say\", \"drop\" or \"refuse\"", fault: |_| None },
+    Rule { key: "chat.rules.link_word", must_be: "a word", fault: |_| None },
+    Rule { key: "chat.rules.emotes", must_be: PART, fault: |_| None },
+    Rule { key: "chat.rules.emoji", must_be: PART, fault: |_| None },
+    Rule { key: "chat.rules.max_emotes", must_be: "a whole number, 0 or more", fault: |_| None },
+    Rule {
+        key: "chat.rules.max_repeats",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_repeats),
+    },
+    Rule {
+        key: "chat.rules.max_chars",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_chars),
+    },
+    Rule {
+        key: "chat.rules.max_paid_chars",
+        must_be: "a whole number from 1 to 1000000",
+        fault: |config| count(config.chat.rules.max_paid_chars),
+    },
+    Rule { key: "chat.rules.caps", must_be: "\"keep\", \"lower\" or \"refuse\"", fault: |_| None },
+    Rule { key: "chat.rules.too_long", must_be: "\"cut\" or \"refuse\"", fault: |_| None },
+    Rule {
+        key: "chat.rules.user_cooldown_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.user_cooldown_s),
+    },
+    Rule {
+        key: "chat.rules.duplicate_window_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.duplicate_window_s),
+    },
+    Rule {
+        key: "chat.rules.max_age_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.rules.max_age_s),
+    },
+    Rule {
+        key: "chat.rules.user_max_per_minute",
+        must_be: "a whole number from 0 to 200 (0: any number)",
+        fault: |config| unless(config.chat.rules.user_max_per_minute <= 200, &config.chat.rules.user_max_per_minute),
+    },
+    Rule { key: "chat.rules.bots", must_be: "a list of names", fault: |_| None },
+    Rule { key: "chat.rules.ignored_users", must_be: "a list of names", fault: |_| None },
+    Rule { key: "chat.rules.languages", must_be: "a list of languages such as [\"en\", \"zh\"]", fault: |_| None },
+    Rule {
+        key: "chat.rules.engines",
+        must_be: "a table from languages to engines such as { zh = \"f5\" }",
+        fault: |config| {
+            config.chat.rules.engines.values().find(|name| !is_engine_name(name)).map(|name| format!("{name:?}"))
+        },
+    },
+    Rule {
+        key: "chat.rules.voices",
+        must_be: "a table from languages to voices such as { zh = \"quynh\" }",
+        fault: |config| config.chat.rules.voices.values().find(|name| !is_name(name)).map(|name| format!("{name:?}")),
+    },
+    Rule { key: "chat.rules.approval", must_be: "\"nothing\", \"first\", \"unpaid\" or \"all\"", fault: |_| None },
     Rule {
         key: "log.level",
         must_be: "error, warn, info, debug, trace, off, or a filter like \"info,ishowtts::speech=debug\"",
@@ -170,6 +266,11 @@ const RULES: &[Rule] = &[
     },
 ];
 
+const SWITCH: &str = "true or false";
+const WHO: &str = "\"everyone\", \"subscribers\", \"vips\", \"moderators\", \"broadcaster\" or \"nobody\"";
+const PART: &str = "\"say\", \"limit\" or \"drop\"";
+const TEMPLATE: &str = "a text such as \"{name} says {text}\"; empty: not spoken";
+const NUMBER: &str = "a whole number, 0 or more";
 const SPAN: &str = "a number of seconds above 0, 31536000 at most";
 const SPAN_OR_ZERO: &str = "a number of seconds from 0 to 31536000";
 const COUNT: &str = "a whole number from 1 to 1000000";

@@ -10,11 +10,14 @@ use axum::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Ref, RefOr, Schema, schema::AnyOfBuilder},
+};
 
 use super::{
     App, body,
-    chat_message::{self, Incoming},
+    chat_message::{self, ChatPlatform, Incoming},
     error::ApiError,
     models,
     openapi::{ChatErrors, ChatItemErrors},
@@ -24,30 +27,49 @@ use crate::{
     error::Error,
 };
 
-/// What became of a message: an item, or the rule that refused it.
-#[derive(Serialize, ToSchema)]
+/// What became of a message.
+#[derive(Serialize)]
 #[serde(untagged)]
 pub enum Enqueued {
-    Item {
-        /// True.
-        accepted: bool,
-        #[serde(flatten)]
-        item: Box<ItemView>,
-    },
-    Refused {
-        /// False.
-        accepted: bool,
-        /// Which rule decided.
-        rule: String,
-        /// For people.
-        reason: String,
-    },
-    Acted {
-        /// True.
-        accepted: bool,
-        /// It was a command; this is what was done.
-        reason: String,
-    },
+    Item(Box<AcceptedItem>),
+    Other(Decided),
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct AcceptedItem {
+    /// True.
+    accepted: bool,
+    #[serde(flatten)]
+    item: ItemView,
+}
+
+/// The message is no item.
+#[derive(Serialize, ToSchema)]
+pub struct Decided {
+    /// False: it is refused. True: it was a command, and done.
+    accepted: bool,
+    /// Which rule decided.
+    rule: String,
+    /// For people.
+    reason: String,
+}
+
+/// An item has all that the other one has, so this is no `oneOf`.
+impl PartialSchema for Enqueued {
+    fn schema() -> RefOr<Schema> {
+        let any = AnyOfBuilder::new()
+            .item(Ref::from_schema_name(AcceptedItem::name()))
+            .item(Ref::from_schema_name(Decided::name()));
+        any.into()
+    }
+}
+
+impl ToSchema for Enqueued {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((AcceptedItem::name().into(), AcceptedItem::schema()));
+        AcceptedItem::schemas(schemas);
+        schemas.push((Decided::name().into(), Decided::schema()));
+    }
 }
 
 /// One item, or what is playing.
@@ -74,10 +96,13 @@ pub struct Loudness {
 #[derive(Deserialize, ToSchema)]
 pub struct MuteUser {
     /// As in `enqueue`.
-    #[schema(examples("twitch"))]
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]+$", examples("twitch"))]
     pub platform: String,
-    /// By name, whatever its case, or by the platform's id.
-    pub user: Option<String>,
+    /// By name, whatever its case.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", examples("Ann"))]
+    pub user: String,
+    /// The platform's own id, if it is known: then the name may change.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub user_id: Option<String>,
     /// False: not muted any more. Absent means true.
     pub muted: Option<bool>,
@@ -86,10 +111,13 @@ pub struct MuteUser {
 #[derive(Deserialize, ToSchema)]
 pub struct UserVoice {
     /// As in `enqueue`.
-    #[schema(examples("twitch"))]
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]+$", examples("twitch"))]
     pub platform: String,
-    /// By name, whatever its case, or by the platform's id.
-    pub user: Option<String>,
+    /// By name, whatever its case.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", examples("Ann"))]
+    pub user: String,
+    /// The platform's own id, if it is known: then the name may change.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub user_id: Option<String>,
     /// Null: the one of the pool again.
     pub voice: Option<String>,
@@ -98,10 +126,8 @@ pub struct UserVoice {
 /// A chat; without one, all of them.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct WhichChat {
-    /// `twitch`, `youtube` or `bilibili`.
-    #[schema(examples("twitch"))]
-    pub platform: Option<String>,
+pub struct StartChat {
+    pub platform: Option<ChatPlatform>,
     /// A name, an address or a number, as people write it.
     #[schema(examples("https://www.twitch.tv/ann"))]
     pub channel: Option<String>,
@@ -109,6 +135,16 @@ pub struct WhichChat {
     pub voice: Option<String>,
     /// By which all that is said there is spoken.
     pub engine: Option<String>,
+}
+
+/// Chats; all of a platform, if only that is named.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct StopChat {
+    pub platform: Option<ChatPlatform>,
+    /// As `GET /v1/chat/state` lists it.
+    #[schema(examples("ann"))]
+    pub channel: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -140,16 +176,23 @@ pub struct AssignedVoice {
 ///
 /// It is listened to again after a restart. Without a channel, messages are taken again that `stop` had shut out.
 #[utoipa::path(post, path = "/v1/chat/start", tag = "chat", operation_id = "startChat",
-    request_body(content = WhichChat, examples(
+    request_body(content = Option<StartChat>, examples(
         ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
         ("all" = (summary = "Take messages again", value = json!({}))))),
     responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
 pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json<ChatState>, ApiError> {
     let desk = app.desk()?;
-    let (which, _) = read_optional::<WhichChat>(&app, request).await?;
-    if let Some((platform, channel)) = which.named()? {
-        let engine = models::engine_of(&app.speech.engines(), which.engine.as_deref())?;
-        desk.start(platform, channel, which.voice.as_deref(), engine)?;
+    let (chat, _) = read_optional::<StartChat>(&app, request).await?;
+    match (chat.platform, chat.channel) {
+        (Some(platform), Some(channel)) => {
+            let engine = models::engine_of(&app.speech.engines(), chat.engine.as_deref())?;
+            desk.start(platform.into(), &channel, chat.voice.as_deref(), engine)?;
+        }
+        (None, None) => {}
+        _ => {
+            let message = "\"platform\" and \"channel\" go together";
+            return Err(Error::invalid("invalid_value", Some("channel"), message).into());
+        }
     }
     desk.enable(true);
     Ok(Json(desk.state()))
@@ -159,28 +202,19 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json
 ///
 /// What it had waiting is still heard. Without a channel, no messages are taken, wherever they come from.
 #[utoipa::path(post, path = "/v1/chat/stop", tag = "chat", operation_id = "stopChat",
-    request_body(content = WhichChat, examples(
+    request_body(content = Option<StopChat>, examples(
         ("channel" = (summary = "A channel", value = json!({"platform": "twitch", "channel": "ann"}))),
         ("all" = (summary = "Take no messages", value = json!({}))))),
     responses((status = 200, body = ChatState, description = "How the chat is now"), ChatErrors))]
 pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Json<ChatState>, ApiError> {
     let desk = app.desk()?;
-    let (which, _) = read_optional::<WhichChat>(&app, request).await?;
-    match which.named()? {
-        Some((platform, channel)) => drop(desk.stop(platform, channel)),
-        None => desk.enable(false),
+    let (chat, _) = read_optional::<StopChat>(&app, request).await?;
+    if chat.platform.is_none() && chat.channel.is_none() {
+        desk.enable(false);
+    } else {
+        desk.stop(chat.platform.map(Into::into), chat.channel.as_deref());
     }
     Ok(Json(desk.state()))
-}
-
-impl WhichChat {
-    fn named(&self) -> Result<Option<(chat::Platform, &str)>, Error> {
-        match (&self.platform, &self.channel) {
-            (Some(platform), Some(channel)) => Ok(Some((chat_message::source(platform)?, channel))),
-            (None, None) => Ok(None),
-            _ => Err(Error::invalid("invalid_value", Some("channel"), "\"platform\" and \"channel\" go together")),
-        }
-    }
 }
 
 /// Takes a message.
@@ -204,9 +238,9 @@ pub async fn enqueue(State(app): State<Arc<App>>, request: Request) -> Result<Re
 
 pub fn enqueued(desk: &Desk, taken: Taken) -> Enqueued {
     match taken {
-        Taken::Item(item) => Enqueued::Item { accepted: true, item: Box::new(desk.show(&item)) },
-        Taken::Refused { rule, reason } => Enqueued::Refused { accepted: false, rule, reason },
-        Taken::Acted { reason } => Enqueued::Acted { accepted: true, reason },
+        Taken::Item(item) => Enqueued::Item(Box::new(AcceptedItem { accepted: true, item: desk.show(&item) })),
+        Taken::Refused { rule, reason } => Enqueued::Other(Decided { accepted: false, rule, reason }),
+        Taken::Acted { rule, reason } => Enqueued::Other(Decided { accepted: true, rule, reason }),
     }
 }
 
@@ -244,7 +278,7 @@ pub async fn queue(State(app): State<Arc<App>>, request: Request) -> Result<Json
 ///
 /// Or takes the named item from wherever it waits.
 #[utoipa::path(post, path = "/v1/chat/skip", tag = "chat", operation_id = "skip",
-    request_body(content = Which, examples(("current" = (summary = "What is playing", value = json!({}))))),
+    request_body(content = Option<Which>, examples(("current" = (summary = "What is playing", value = json!({}))))),
     responses((status = 200, body = Skipped, description = "What was skipped"), ChatItemErrors))]
 pub async fn skip(State(app): State<Arc<App>>, request: Request) -> Result<Json<Skipped>, ApiError> {
     let desk = app.desk()?;
@@ -299,9 +333,9 @@ pub async fn volume(State(app): State<Arc<App>>, request: Request) -> Result<Jso
 pub async fn mute_user(State(app): State<Arc<App>>, request: Request) -> Result<Json<MutedUser>, ApiError> {
     let desk = app.desk()?;
     let (who, _) = read::<MuteUser>(&app, request).await?;
-    let (platform, id) = chat_message::user(&who.platform, who.user.as_deref(), who.user_id.as_deref())?;
+    let (platform, id) = chat_message::user(&who.platform, &who.user, who.user_id)?;
     let muted = who.muted.unwrap_or(true);
-    let withdrawn = desk.mute(platform, id.as_deref(), who.user.as_deref().unwrap_or_default(), muted);
+    let withdrawn = desk.mute(platform, id.as_deref(), &who.user, muted);
     Ok(Json(MutedUser { muted, withdrawn }))
 }
 
@@ -313,10 +347,10 @@ pub async fn mute_user(State(app): State<Arc<App>>, request: Request) -> Result<
 pub async fn user_voice(State(app): State<Arc<App>>, request: Request) -> Result<Json<AssignedVoice>, ApiError> {
     let desk = app.desk()?;
     let (who, _) = read::<UserVoice>(&app, request).await?;
-    let (platform, id) = chat_message::user(&who.platform, who.user.as_deref(), who.user_id.as_deref())?;
+    let (platform, id) = chat_message::user(&who.platform, &who.user, who.user_id)?;
     let user = match id {
         Some(id) => UserKey { platform, id },
-        None => UserKey::named(platform, who.user.as_deref().unwrap_or_default()),
+        None => UserKey::named(platform, &who.user),
     };
     Ok(Json(AssignedVoice { voice: desk.assign_voice(user, who.voice.as_deref()).await? }))
 }
@@ -370,11 +404,11 @@ pub async fn read<T: DeserializeOwned>(app: &App, request: Request) -> Result<(T
     Ok((parse(&bytes)?, parts))
 }
 
-/// No body is an empty object.
+/// No body, or `null`, is an empty object.
 pub async fn read_optional<T: DeserializeOwned>(app: &App, request: Request) -> Result<(T, Parts), ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
-    Ok((parse(if bytes.is_empty() { b"{}" } else { &bytes })?, parts))
+    Ok((parse(if bytes.is_empty() || *bytes == *b"null" { b"{}" } else { &bytes })?, parts))
 }
 
 /// # Errors

@@ -1,8 +1,11 @@
 //! Messages as clients send them, and what they are to the chat.
 
-use serde::Deserialize;
-use serde_json::Value;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, OneOfBuilder, Schema, Type, schema::SchemaType},
+};
 
 use crate::{
     chat::{self, Amount, Kind, Message, Platform, Roles, User},
@@ -12,18 +15,21 @@ use crate::{
 const MAX_ID_CHARS: usize = 256;
 const MAX_PLATFORM_CHARS: usize = 32;
 const MICROS_DIGITS: usize = 6;
+const MAX_AMOUNT: u64 = 1_000_000_000;
+const MAX_MICROS: u64 = MAX_AMOUNT * 1_000_000;
 
 /// A message, from wherever.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChatMessage)]
 pub struct Incoming {
     /// `twitch`, `youtube`, `bilibili`, or a name of your own.
-    #[schema(examples("twitch"))]
+    #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]+$", examples("twitch"))]
     pub platform: String,
     /// As it is shown.
-    #[schema(examples("Ann"))]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$", examples("Ann"))]
     pub user: String,
     /// The platform's own id of the user, which a change of name does not change.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub user_id: Option<String>,
     /// What the user wrote.
     #[schema(examples("Hello there!"))]
@@ -31,6 +37,7 @@ pub struct Incoming {
     /// Goes before everybody who did not pay.
     pub paid: Option<Paid>,
     /// The platform's own id of the message: with the same one it is the same item. Without it each is another.
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     pub id: Option<String>,
     /// Of `broadcaster`, `moderator`, `vip`, `subscriber`, `bot`.
     pub badges: Option<Vec<String>>,
@@ -42,10 +49,10 @@ pub struct Incoming {
 #[schema(as = ChatPayment)]
 pub struct Paid {
     /// A decimal number, as a number or a string.
-    #[schema(value_type = f64, examples(5))]
+    #[schema(schema_with = amount_schema)]
     pub amount: Value,
     /// ISO 4217.
-    #[schema(examples("EUR"))]
+    #[schema(pattern = "^[A-Za-z]{3}$", examples("EUR"))]
     pub currency: String,
 }
 
@@ -83,17 +90,31 @@ impl Paid {
     fn amount(self) -> Result<Amount, Error> {
         let wrong = |message: &str| Error::invalid("invalid_value", Some("paid"), message);
         let text = match &self.amount {
-            Value::String(text) => text.trim().to_owned(),
+            Value::String(text) => text.clone(),
+            // Rounded to what is kept, which no decimal that people write is changed by.
+            Value::Number(number) if number.is_f64() => format!("{:.6}", number.as_f64().unwrap_or(f64::NAN)),
             Value::Number(number) => number.to_string(),
             _ => return Err(wrong("\"paid.amount\" must be a number")),
         };
-        let micros = micros(&text).ok_or_else(|| wrong("\"paid.amount\" must be a decimal number, 0 or more"))?;
-        let currency = self.currency.trim().to_ascii_uppercase();
+        let micros = micros(&text).filter(|micros| *micros <= MAX_MICROS);
+        let micros = micros.ok_or_else(|| wrong("\"paid.amount\" must be a decimal number from 0 to 1000000000"))?;
+        let currency = self.currency.to_ascii_uppercase();
         if currency.len() != 3 || !currency.bytes().all(|letter| letter.is_ascii_uppercase()) {
             return Err(wrong("\"paid.currency\" must be three letters such as \"EUR\""));
         }
         Ok(Amount { micros, currency })
     }
+}
+
+fn amount_schema() -> Schema {
+    let number = ObjectBuilder::new()
+        .schema_type(SchemaType::new(Type::Number))
+        .minimum(Some(0.0))
+        .maximum(Some(MAX_AMOUNT as f64))
+        .examples([json!(5)]);
+    let text =
+        ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some(r"^[0-9]{1,9}(\.[0-9]{1,6})?$"));
+    OneOfBuilder::new().item(number).item(text).into()
 }
 
 /// Digits beyond a millionth are cut off. Never through a float.
@@ -110,7 +131,7 @@ fn micros(text: &str) -> Option<u64> {
 
 /// A platform that is not among ours is told apart by what goes before its ids.
 fn platform(name: &str) -> Result<(Platform, String), Error> {
-    let lower = name.trim().to_ascii_lowercase();
+    let lower = name.to_ascii_lowercase();
     if let Some(platform) = chat::platform(&lower) {
         return Ok((platform, String::new()));
     }
@@ -125,30 +146,36 @@ fn platform(name: &str) -> Result<(Platform, String), Error> {
 }
 
 /// A platform whose chats can be listened to.
-///
-/// # Errors
-/// There is none of that name.
-pub fn source(name: &str) -> Result<Platform, Error> {
-    match chat::platform(&name.trim().to_ascii_lowercase()) {
-        Some(platform @ (Platform::Twitch | Platform::Youtube | Platform::Bilibili)) => Ok(platform),
-        _ => {
-            let message = format!("{name:?} is none of the platforms twitch, youtube and bilibili");
-            Err(Error::invalid("unsupported_platform", Some("platform"), message))
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChatPlatform {
+    #[serde(alias = "Twitch")]
+    Twitch,
+    #[serde(alias = "YouTube", alias = "Youtube")]
+    Youtube,
+    #[serde(alias = "Bilibili")]
+    Bilibili,
+}
+
+impl From<ChatPlatform> for Platform {
+    fn from(platform: ChatPlatform) -> Self {
+        match platform {
+            ChatPlatform::Twitch => Self::Twitch,
+            ChatPlatform::Youtube => Self::Youtube,
+            ChatPlatform::Bilibili => Self::Bilibili,
         }
     }
 }
 
-/// A user by name or by id: the platform, and the id if that is known.
+/// Whom somebody in control means: the platform, and the id if that is known.
 ///
 /// # Errors
-/// Neither is given, or the platform is no name.
-pub fn user(name: &str, user: Option<&str>, user_id: Option<&str>) -> Result<(Platform, Option<String>), Error> {
+/// What is given is no name.
+pub fn user(name: &str, user: &str, user_id: Option<String>) -> Result<(Platform, Option<String>), Error> {
     let (platform, prefix) = platform(name)?;
-    match (user_id, user.map(str::trim)) {
-        (Some(id), _) if !id.is_empty() => Ok((platform, Some(format!("{prefix}{id}")))),
-        (_, Some(name)) if !name.is_empty() => Ok((platform, None)),
-        _ => Err(Error::invalid("invalid_value", Some("user"), "\"user\" or \"user_id\" must tell who is meant")),
-    }
+    checked("user", user.to_owned())?;
+    let id = user_id.map(|id| checked("user_id", id)).transpose()?;
+    Ok((platform, id.map(|id| format!("{prefix}{id}"))))
 }
 
 /// As in Twitch's tags, a badge may have a version behind a slash.
@@ -169,7 +196,7 @@ fn roles(badges: &[String]) -> Roles {
 }
 
 fn checked(param: &'static str, text: String) -> Result<String, Error> {
-    let fits = !text.trim().is_empty()
+    let fits = !text.is_empty()
         && text.chars().take(MAX_ID_CHARS + 1).count() <= MAX_ID_CHARS
         && !text.contains(char::is_control);
     if fits {
@@ -189,8 +216,6 @@ pub fn random_id() -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn message(value: Value) -> Result<Message, Error> {

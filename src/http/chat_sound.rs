@@ -75,8 +75,8 @@ async fn speak(
     let query = checked(query)?;
     let desk = app.desk_for_overlay(&parts, query.token.as_deref())?;
     let Path(id) = id.map_err(|_| Error::invalid("invalid_value", Some("id"), "the item's id is not UTF-8"))?;
-    let format = fields::format("format", query.format.map_or(serde_json::Value::Null, Into::into))?;
     let speech = desk.sound_of(&id)?;
+    let format = fields::format("format", query.format.map_or(serde_json::Value::Null, Into::into))?;
     parts.extensions.insert(OnBehalf { class: speech.class, owner: speech.owner });
     let call = Call {
         names: native::NAMES,

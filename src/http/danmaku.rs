@@ -19,7 +19,9 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::{
-    App, chat, chat_message, chat_stream,
+    App, chat,
+    chat_message::ChatPlatform,
+    chat_stream,
     door::LoggedAtEnd,
     error::ApiError,
     models,
@@ -37,10 +39,12 @@ use crate::{
 #[schema(as = OriginalMessage)]
 pub struct Normalized {
     /// With the same one it is the same message.
+    #[schema(min_length = 1)]
     id: String,
     platform: OriginalPlatform,
     channel: String,
     user_id: Option<String>,
+    #[schema(min_length = 1)]
     username: String,
     priority: OriginalPriority,
     content: Content,
@@ -67,10 +71,18 @@ enum OriginalPriority {
     Normal,
 }
 
+/// `{"Text": …}` or `{"System": …}`.
 #[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
 enum Content {
-    Text(String),
-    System(String),
+    Text {
+        #[serde(rename = "Text")]
+        text: String,
+    },
+    System {
+        #[serde(rename = "System")]
+        text: String,
+    },
 }
 
 /// What is said of an item's sound.
@@ -91,7 +103,7 @@ impl Normalized {
             OriginalPlatform::Twitch => Platform::Twitch,
             OriginalPlatform::YouTube => Platform::Youtube,
         };
-        let (Content::Text(text) | Content::System(text)) = self.content;
+        let (Content::Text { text } | Content::System { text }) = self.content;
         let paid = matches!(self.priority, OriginalPriority::Paid | OriginalPriority::Gift);
         Message {
             platform,
@@ -123,8 +135,7 @@ fn amount(metadata: &Value) -> Amount {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OriginalChat)]
 pub struct Start {
-    /// `twitch`, `youtube` or `bilibili`.
-    platform: String,
+    platform: ChatPlatform,
     /// A name or an address.
     channel: String,
     voice_id: Option<String>,
@@ -134,7 +145,7 @@ pub struct Start {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OriginalChatToStop)]
 pub struct Stop {
-    platform: String,
+    platform: ChatPlatform,
     channel: String,
 }
 
@@ -155,9 +166,8 @@ pub struct Status {
 pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let desk = app.desk()?;
     let (start, _) = chat::read::<Start>(&app, request).await?;
-    let platform = chat_message::source(&start.platform)?;
     let engine = models::engine_of(&app.speech.engines(), start.engine.as_deref())?;
-    let channel = desk.start(platform, &start.channel, start.voice_id.as_deref(), engine)?;
+    let channel = desk.start(start.platform.into(), &start.channel, start.voice_id.as_deref(), engine)?;
     Ok((StatusCode::ACCEPTED, Json(Status { status: "started", channel: Some(channel) })).into_response())
 }
 
@@ -170,8 +180,7 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let desk = app.desk()?;
     let (stop, _) = chat::read::<Stop>(&app, request).await?;
-    let platform = chat_message::source(&stop.platform)?;
-    Ok(if desk.stop(platform, &stop.channel) {
+    Ok(if desk.stop(Some(stop.platform.into()), Some(&stop.channel)) {
         (StatusCode::ACCEPTED, Json(Status { status: "stopped", channel: Some(stop.channel) })).into_response()
     } else {
         Json(Status { status: "idle", channel: None }).into_response()
@@ -190,7 +199,7 @@ pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Respo
 pub async fn enqueue(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
     let desk = app.desk()?;
     let (message, _) = chat::read::<Normalized>(&app, request).await?;
-    if message.username.trim().is_empty() || message.id.is_empty() {
+    if message.username.is_empty() || message.id.is_empty() {
         let message = "\"username\" and \"id\" must not be empty";
         return Err(Error::invalid("invalid_value", Some("username"), message).into());
     }
@@ -205,7 +214,8 @@ pub async fn enqueue(State(app): State<Arc<App>>, request: Request) -> Result<St
 /// A WebSocket of binary messages: the header's length (32 bits, little endian), the header as JSON, a WAV file. Without
 /// an upgrade, server-sent events: the header's fields, `sample_rate` and `audio_base64`. Nothing is acknowledged: what
 /// was handed over counts as said. An overlay at `/v1/chat/stream` goes before it.
-#[utoipa::path(get, path = "/api/danmaku/stream", tag = "original", operation_id = "originalStream",
+#[utoipa::path(get, path = "/api/danmaku/stream", tags = ["original", "websockets"],
+    operation_id = "originalStream",
     responses((status = 101, description = "A WebSocket"),
         (status = 200, content_type = "text/event-stream", body = String, description = "Events"), ChatItemErrors))]
 pub async fn stream(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {

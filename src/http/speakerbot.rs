@@ -45,7 +45,7 @@ struct Asked {
 ///
 /// It takes Speaker.bot's requests: `Speak`, `Stop`, `Pause`, `Resume`, `Clear`, `Enable`, `Disable` and `Set` of a
 /// nickname. `docs/chat.md` describes them. Web pages of other origins are refused.
-#[utoipa::path(get, path = "/speaker.bot", tag = "chat", operation_id = "speakerBot",
+#[utoipa::path(get, path = "/speaker.bot", tags = ["chat", "websockets"], operation_id = "speakerBot",
     responses((status = 101, description = "It is open"), WebSocketErrors))]
 pub async fn connect(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();

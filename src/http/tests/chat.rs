@@ -374,7 +374,7 @@ async fn channels_are_started_and_stopped_with_a_voice_of_their_own() {
     }
     for (body, code) in [
         (json!({"platform": "twitch", "channel": "nobody"}), "channel_not_found"),
-        (json!({"platform": "fax", "channel": "x"}), "unsupported_platform"),
+        (json!({"platform": "fax", "channel": "x"}), "invalid_json"),
         (json!({"platform": "twitch"}), "invalid_value"),
     ] {
         assert_eq!(chat.post("/v1/chat/start", body).await.error(), (400, code.to_owned()));

@@ -1,0 +1,233 @@
+//! Banned words and patterns, found whatever they are disguised as (fold.rs). Only linear-time expressions.
+
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
+use icu_properties::{CodePointMapData, props::Script};
+use regex::{Regex, RegexBuilder};
+
+use super::fold::{Folded, readings};
+
+/// Of one compiled expression: keeps what a pattern may cost bounded.
+const MAX_PATTERN_BYTES: usize = 1 << 20;
+
+pub(super) struct BannedWords {
+    words: Vec<Word>,
+    /// Finds all words' letters at once, whatever their number.
+    all: Option<AhoCorasick>,
+    patterns: Vec<Regex>,
+}
+
+struct Word {
+    /// How often each letter is repeated at least: "as" is not found for "ass", "asss" is.
+    counts: Vec<usize>,
+    /// Other letters may stand before it, after it.
+    open_start: bool,
+    open_end: bool,
+    /// Of a script without spaces.
+    solid: bool,
+}
+
+/// A text in which each run of one letter is that letter once.
+struct Collapsed {
+    text: String,
+    /// For each byte of `text` that begins a letter: its place among the letters.
+    places: Vec<usize>,
+    counts: Vec<usize>,
+    /// Where each letter's run begins in the folded text, and its end.
+    starts: Vec<usize>,
+}
+
+impl BannedWords {
+    /// # Errors
+    /// Which entry cannot be used, and why.
+    pub fn new(words: &[String], patterns: &[String]) -> Result<Self, String> {
+        let mut found: Vec<(String, Word)> = Vec::new();
+        for word in words {
+            for one in ['i', 'l'] {
+                let read = readings(word.trim_matches('*'), one);
+                let solid = read.solid.text.chars().any(is_of_solid_script);
+                let folded = if solid { &read.solid } else { &read.words };
+                if folded.text.is_empty() {
+                    return Err(format!("banned_words: {word:?} holds no letter or digit"));
+                }
+                let Collapsed { text, counts, .. } = collapsed(&folded.text);
+                let (open_start, open_end) = (solid || word.starts_with('*'), solid || word.ends_with('*'));
+                found.push((text, Word { counts, open_start, open_end, solid }));
+            }
+        }
+        let all = (!found.is_empty()).then(|| AhoCorasick::new(found.iter().map(|(letters, _)| letters)));
+        let all = all.transpose().map_err(|error| format!("banned_words: {error}"))?;
+        let patterns = patterns.iter().map(|pattern| {
+            let built = RegexBuilder::new(pattern).case_insensitive(true).size_limit(MAX_PATTERN_BYTES).build();
+            built.map_err(|error| {
+                let why = error.to_string();
+                format!("banned_patterns: {pattern:?} cannot be used: {}", why.lines().last().unwrap_or_default())
+            })
+        });
+        let patterns = patterns.collect::<Result<_, _>>()?;
+        Ok(Self { words: found.into_iter().map(|(_, word)| word).collect(), all, patterns })
+    }
+
+    /// Where they stand in `text`, in bytes, in no particular order.
+    pub fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        if let Some(all) = &self.all {
+            for one in ['i', 'l'] {
+                let read = readings(text, one);
+                for folded in [&read.words, &read.joined, &read.pairs] {
+                    self.look(all, folded, |word| !word.solid, &mut found);
+                }
+                self.look(all, &read.solid, |word| word.solid, &mut found);
+                // Letters that were spelled one by one: nobody spells what is harmless.
+                self.look_anywhere(all, &read.spelled, &mut found);
+            }
+        }
+        for pattern in &self.patterns {
+            found.extend(pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()));
+        }
+        found
+    }
+
+    fn look(&self, all: &AhoCorasick, folded: &Folded, of: fn(&Word) -> bool, found: &mut Vec<Range<usize>>) {
+        self.matches(all, folded, of, |word| (word.open_start, word.open_end), found);
+    }
+
+    fn look_anywhere(&self, all: &AhoCorasick, folded: &Folded, found: &mut Vec<Range<usize>>) {
+        self.matches(all, folded, |word| !word.solid, |_| (true, true), found);
+    }
+
+    fn matches(
+        &self,
+        all: &AhoCorasick,
+        folded: &Folded,
+        of: fn(&Word) -> bool,
+        open: fn(&Word) -> (bool, bool),
+        found: &mut Vec<Range<usize>>,
+    ) {
+        if folded.text.is_empty() {
+            return;
+        }
+        let text = collapsed(&folded.text);
+        for one in all.find_overlapping_iter(&text.text) {
+            let word = &self.words[one.pattern().as_usize()];
+            let (open_start, open_end) = open(word);
+            let bytes = text.text.as_bytes();
+            let starts = open_start || one.start() == 0 || bytes[one.start() - 1] == b' ';
+            let ends = open_end || one.end() == bytes.len() || bytes[one.end()] == b' ';
+            let first = text.places[one.start()];
+            let letters = first..first + word.counts.len();
+            let often = || word.counts.iter().zip(&text.counts[letters.clone()]).all(|(least, count)| count >= least);
+            if of(word) && starts && ends && often() {
+                found.push(folded.origin(text.starts[letters.start]..text.starts[letters.end]));
+            }
+        }
+    }
+}
+
+fn collapsed(folded: &str) -> Collapsed {
+    let mut made = Collapsed { text: String::new(), places: Vec::new(), counts: Vec::new(), starts: Vec::new() };
+    let mut last = None;
+    for (at, letter) in folded.char_indices() {
+        if last == Some(letter) {
+            if let Some(count) = made.counts.last_mut() {
+                *count += 1;
+            }
+            continue;
+        }
+        last = Some(letter);
+        made.places.resize(made.text.len() + letter.len_utf8(), made.counts.len());
+        made.text.push(letter);
+        made.counts.push(1);
+        made.starts.push(at);
+    }
+    made.starts.push(folded.len());
+    made
+}
+
+/// Where no space tells words apart.
+fn is_of_solid_script(c: char) -> bool {
+    let solid = [
+        Script::Han,
+        Script::Hiragana,
+        Script::Katakana,
+        Script::Hangul,
+        Script::Thai,
+        Script::Lao,
+        Script::Khmer,
+        Script::Myanmar,
+    ];
+    solid.contains(&CodePointMapData::<Script>::new().get(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> BannedWords {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        BannedWords::new(&words, &[]).expect("they can be used")
+    }
+
+    #[test]
+    fn disguised_words_are_found() {
+        let banned = words(&["darn", "ass", "skill issue", "troll*", "*nazi*", "傻逼", "блин"]);
+        for text in [
+            "darn",
+            "DARN!",
+            "oh d4rn it",
+            "d a r n",
+            "d.a.r.n",
+            "daaaarn",
+            "ｄａｒｎ",
+            "dаrn",
+            "d\u{200b}arn",
+            "dar-n",
+            "you a$$",
+            "asssss",
+            "Skill   Issue",
+            "sk1ll i$$ue",
+            "trolling",
+            "neonazis",
+            "你是傻 逼吗",
+            "傻*逼",
+            "БЛИН",
+            "блииин",
+            "d arn",
+        ] {
+            assert!(!banned.find(text).is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn others_are_not() {
+        let banned = words(&["darn", "ass", "hit", "sex", "hell"]);
+        for text in [
+            "as you like",
+            "class",
+            "assassin",
+            "455",
+            "$455",
+            "a s",
+            "darning",
+            "my brother's ex is here",
+            "the U.S. hits",
+            "hello",
+            "shell",
+            "white",
+            "Essex",
+            "",
+        ] {
+            assert!(banned.find(text).is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_ignore_case_and_are_bounded() {
+        let banned = BannedWords::new(&[], &[r"buy\s+followers".to_owned()]).expect("it can be used");
+        assert_eq!(banned.find("Buy  Followers now").first(), Some(&(0..14)));
+        assert!(BannedWords::new(&[], &["(".to_owned()]).is_err_and(|why| why.contains("banned_patterns")));
+        assert!(BannedWords::new(&[], &["(a{1000}){1000}".to_owned()]).is_err());
+        assert!(BannedWords::new(&["**".to_owned()], &[]).is_err_and(|why| why.contains("no letter")));
+    }
+}

@@ -1,0 +1,244 @@
+//! Text as those read it who look for a banned word behind disguises: other alphabets, accents, invisible characters,
+//! digits for letters, marks or spaces between letters. Pure; time is proportional to the text.
+
+use std::ops::Range;
+
+use icu_properties::{
+    CodePointMapData, CodePointSetData,
+    props::{DefaultIgnorableCodePoint, Script},
+};
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+/// Letters, digits and single spaces, in lower case, and where each byte of it came from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Folded {
+    pub text: String,
+    /// For each byte of `text`: the bytes of the original.
+    origins: Vec<Range<usize>>,
+}
+
+impl Folded {
+    fn push(&mut self, c: char, origin: &Range<usize>) {
+        self.text.push(c);
+        self.origins.resize(self.text.len(), origin.clone());
+    }
+
+    /// As one word.
+    fn add(&mut self, words: &[&Word]) {
+        for (at, letter) in words.iter().flat_map(|word| &word.letters).enumerate() {
+            if at == 0 && !self.text.is_empty() {
+                self.push(' ', &letter.origin);
+            }
+            self.push(letter.c, &letter.origin);
+        }
+    }
+
+    /// Where a match stands in the original.
+    pub fn origin(&self, found: Range<usize>) -> Range<usize> {
+        let origins = &self.origins[found];
+        origins.first().map_or(0, |first| first.start)..origins.iter().map(|origin| origin.end).max().unwrap_or(0)
+    }
+}
+
+/// The readings in which a word may hide.
+#[derive(Default)]
+pub(super) struct Readings {
+    /// Every mark is a space: "fu-ck" is two words.
+    pub words: Folded,
+    /// Marks within a word are nothing.
+    pub joined: Folded,
+    /// A letter that stands alone with the word beside it: "f uck".
+    pub pairs: Folded,
+    /// Letters that stand alone one after the other, three at least: "f u c k".
+    pub spelled: Folded,
+    /// Without any space: for scripts that have none.
+    pub solid: Folded,
+}
+
+struct Letter {
+    c: char,
+    origin: Range<usize>,
+}
+
+/// A token's letters and digits.
+struct Word {
+    letters: Vec<Letter>,
+    /// There was nothing else in it.
+    bare: bool,
+}
+
+impl Word {
+    fn is_alone(&self) -> bool {
+        self.letters.len() == 1
+    }
+}
+
+/// `one` is what 1, ! and | stand for: l in one reading, i in another.
+pub(super) fn readings(text: &str, one: char) -> Readings {
+    let letters = letters(text);
+    let mut readings = Readings::default();
+    let mut found = Vec::new();
+    for token in tokens(&letters) {
+        let plain = unleet(token, one);
+        let mut parted = true;
+        for letter in &plain {
+            if letter.c.is_alphanumeric() {
+                if parted && !readings.words.text.is_empty() {
+                    readings.words.push(' ', &letter.origin);
+                }
+                readings.words.push(letter.c, &letter.origin);
+                readings.solid.push(letter.c, &letter.origin);
+            }
+            parted = !letter.c.is_alphanumeric();
+        }
+        let size = plain.len();
+        let letters: Vec<Letter> = plain.into_iter().filter(|letter| letter.c.is_alphanumeric()).collect();
+        if !letters.is_empty() {
+            found.push(Word { bare: letters.len() == size, letters });
+        }
+    }
+    for word in &found {
+        readings.joined.add(&[word]);
+    }
+    for two in found.windows(2) {
+        let [first, second] = two else { continue };
+        if first.bare && second.bare && first.is_alone() != second.is_alone() {
+            readings.pairs.add(&[first, second]);
+        }
+    }
+    for run in found.chunk_by(|one, other| one.is_alone() && other.is_alone()).filter(|run| run.len() >= 3) {
+        readings.spelled.add(&run.iter().collect::<Vec<_>>());
+    }
+    readings
+}
+
+/// Lower case, without accents, invisible characters and apostrophes, look-alikes as the Latin letters that they imitate.
+fn letters(text: &str) -> Vec<Letter> {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let mut letters = Vec::with_capacity(text.len());
+    for (start, c) in text.char_indices() {
+        let origin = start..start + c.len_utf8();
+        if ignorable.contains(c) || matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`' | '´') {
+            continue;
+        }
+        for part in c.nfkd().filter(|part| !is_accent(*part)) {
+            for lower in part.to_lowercase().filter(|lower| !is_accent(*lower)) {
+                look_alike(lower, |c| letters.push(Letter { c, origin: origin.clone() }));
+            }
+        }
+    }
+    letters
+}
+
+fn look_alike(c: char, mut push: impl FnMut(char)) {
+    let imitates = [Script::Common, Script::Latin, Script::Greek, Script::Cyrillic, Script::Cherokee, Script::Coptic];
+    if c.is_ascii() || !imitates.contains(&CodePointMapData::<Script>::new().get(c)) {
+        return push(c);
+    }
+    match c {
+        'ß' => "ss".chars().for_each(push),
+        // The table knows them as look-alikes of capitals or of other small letters.
+        'і' | 'ı' | 'ι' => push('i'),
+        'н' => push('h'),
+        'в' => push('b'),
+        'т' => push('t'),
+        'м' => push('m'),
+        'к' => push('k'),
+        'п' => push('n'),
+        '€' => push('e'),
+        _ => {
+            let mut buffer = [0; 4];
+            let found: String = skeleton(c.encode_utf8(&mut buffer)).collect();
+            if found.chars().all(|c| c.is_ascii_alphanumeric()) && !found.is_empty() {
+                found.chars().for_each(|c| push(c.to_ascii_lowercase()));
+            } else {
+                push(c);
+            }
+        }
+    }
+}
+
+/// Marks that are added to letters of scripts that can be read without them.
+fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5c7}' | '\u{610}'..='\u{61a}'
+        | '\u{64b}'..='\u{65f}' | '\u{670}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe20}'..='\u{fe2f}')
+}
+
+fn tokens(letters: &[Letter]) -> impl Iterator<Item = &[Letter]> {
+    letters.split(|letter| letter.c.is_whitespace()).filter(|token| !token.is_empty())
+}
+
+/// Digits and marks as the letters that they stand for, in tokens that have letters at all: 455 is a number.
+fn unleet(token: &[Letter], one: char) -> Vec<Letter> {
+    let has_letter = token.iter().any(|letter| letter.c.is_alphabetic());
+    let last = token.iter().rposition(|letter| letter.c.is_alphanumeric()).unwrap_or(0);
+    let read = |(at, letter): (usize, &Letter)| {
+        let c = match letter.c {
+            c if !has_letter => c,
+            '0' => 'o',
+            '1' => one,
+            '3' => 'e',
+            '4' | '@' => 'a',
+            '5' | '$' => 's',
+            '7' => 't',
+            '8' => 'b',
+            '9' => 'g',
+            '+' if at < last => 't',
+            '!' | '|' if at < last => one,
+            c => c,
+        };
+        Letter { c, origin: letter.origin.clone() }
+    };
+    token.iter().enumerate().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Readings {
+        readings(text, 'i')
+    }
+
+    #[test]
+    fn disguises_are_seen_through() {
+        for disguised in [
+            "Hello",
+            "h\u{200b}e\u{200d}l\u{ad}lo",
+            "ｈｅｌｌｏ",
+            "𝓱𝓮𝓵𝓵𝓸",
+            "hеllо", // Cyrillic е and о
+            "h̷é̵l̶l̷ö",
+            "h3ll0",
+            "h.e.l.l.o",
+            "h-e_l*l~o",
+            "he-llo",
+            "hello!!",
+        ] {
+            assert_eq!(read(disguised).joined.text, "hello", "{disguised:?}");
+        }
+        assert_eq!(read("$h!p").joined.text, "ship");
+        assert_eq!(readings("1ove", 'l').joined.text, "love");
+        assert_eq!(read("so h e * l. l o there").spelled.text, "hello");
+        assert_eq!(read("oh h ello").pairs.text, "ohh hello");
+    }
+
+    #[test]
+    fn what_is_no_disguise_stays() {
+        assert_eq!(read("455 points").words.text, "455 points");
+        assert_eq!(read("my brother's ex").joined.text, "my brothers ex");
+        assert_eq!(read("the U.S. hit them").pairs.text, "");
+        assert_eq!(read("you are great!").words.text, "you are great");
+        assert_eq!(read("草 泥，马").solid.text, "草泥马");
+    }
+
+    #[test]
+    fn a_match_is_found_again_in_the_original() {
+        let text = "say h\u{200b}é-llo!";
+        let joined = readings(text, 'i').joined;
+        let at = joined.text.find("hello").expect("it is there");
+        assert_eq!(&text[joined.origin(at..at + 5)], "h\u{200b}é-llo");
+    }
+}

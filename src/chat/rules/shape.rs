@@ -1,0 +1,226 @@
+//! Parts of a message that are not plain words: links, emoji, repetitions, capitals, length. Pure; time is proportional
+//! to the text.
+
+use std::{ops::Range, sync::LazyLock};
+
+use icu_properties::{
+    CodePointSetData,
+    props::{EmojiPresentation, ExtendedPictographic},
+};
+use icu_segmenter::GraphemeClusterSegmenter;
+use regex::Regex;
+
+/// A cluster of more code points counts as several: combining marks could make one of any length.
+const MAX_CLUSTER_CODE_POINTS: usize = 16;
+/// Longer runs of digits are no numbers that anybody wants to hear.
+const MAX_DIGITS: usize = 12;
+/// Syllables up to here are looked at for repetition.
+const MAX_SYLLABLE_CHARS: usize = 4;
+/// Fewer letters do not shout.
+const MIN_SHOUTED_LETTERS: usize = 8;
+
+static LINK: LazyLock<Regex> = LazyLock::new(|| {
+    let ends = "com|net|org|tv|gg|io|me|ly|co|ru|de|uk|fr|es|it|nl|pl|br|jp|cn|vn|xyz|info|biz|app|dev|link|live|shop|site|\
+                online|store|stream|live|top|club|vip|pro|ai|to|be|us|eu|ca|au|in|kr|se|su|ua|gl|tk|ml|click|fun|zip";
+    let pattern = format!(
+        r"(?i)\b[a-z][a-z0-9+.-]*://\S+|\bwww\.\S+|\b(?:[a-z0-9-]+\.)+(?:{ends})\b(?:[/:?#]\S*)?|\b[a-z0-9-]+(?:\s*[(\[{{]\s*(?:dot|\.)\s*[)\]}}]\s*|\s+dot\s+)(?:{ends})\b(?:/\S*)?"
+    );
+    #[expect(clippy::expect_used, reason = "a constant")]
+    Regex::new(&pattern).expect("a regular expression")
+});
+
+pub(super) fn links(text: &str) -> Vec<Range<usize>> {
+    LINK.find_iter(text).map(|found| found.range()).collect()
+}
+
+/// Grapheme clusters; very long ones in parts.
+pub(super) fn clusters(text: &str) -> impl Iterator<Item = &str> {
+    let ends = GraphemeClusterSegmenter::new().segment_str(text);
+    let mut start = 0;
+    ends.filter(|end| *end > 0).flat_map(move |end| {
+        let cluster = &text[std::mem::replace(&mut start, end)..end];
+        parts(cluster)
+    })
+}
+
+fn parts(cluster: &str) -> impl Iterator<Item = &str> {
+    let mut rest = cluster;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.char_indices().nth(MAX_CLUSTER_CODE_POINTS).map_or(rest.len(), |(end, _)| end);
+        let (part, others) = rest.split_at(end);
+        rest = others;
+        Some(part)
+    })
+}
+
+pub(super) fn is_emoji(cluster: &str) -> bool {
+    let mut chars = cluster.chars();
+    let Some(first) = chars.next() else { return false };
+    let pictures = || CodePointSetData::new::<ExtendedPictographic>();
+    CodePointSetData::new::<EmojiPresentation>().contains(first)
+        || (pictures().contains(first) && !first.is_ascii() && !matches!(first, '©' | '®' | '™'))
+        || (cluster.contains('\u{20e3}') && first.is_ascii())
+}
+
+/// Keeps the first `most` emoji.
+pub(super) fn limit_emoji(text: &str, most: usize) -> String {
+    let mut seen = 0;
+    let mut kept = String::with_capacity(text.len());
+    for cluster in clusters(text) {
+        if is_emoji(cluster) {
+            seen += 1;
+            if seen > most {
+                continue;
+            }
+        }
+        kept.push_str(cluster);
+    }
+    tidy(&kept)
+}
+
+/// What is repeated more than `most` times in a row, a letter, a syllable or a word, stays `most` times. Digits are part
+/// of numbers and stay.
+pub(super) fn limit_repeats(text: &str, most: usize) -> String {
+    let all: Vec<&str> = clusters(text).collect();
+    let mut kept: Vec<&str> = Vec::with_capacity(all.len());
+    let mut at = 0;
+    while at < all.len() {
+        let is_digit = all[at].chars().all(|c| c.is_numeric());
+        let (run, period) = (1..=MAX_SYLLABLE_CHARS)
+            .map(|period| (run_of(&all[at..], period), period))
+            .find(|(run, period)| *run > if is_digit && *period == 1 { MAX_DIGITS } else { most })
+            .unwrap_or((0, 1));
+        let digits = all[at..].iter().take(period).any(|cluster| cluster.chars().all(|c| c.is_numeric()));
+        if run == 0 || (digits && period > 1) {
+            kept.push(all[at]);
+            at += 1;
+            continue;
+        }
+        kept.extend(&all[at..at + period * most]);
+        at += period * run;
+    }
+    limit_words(&kept.concat(), most)
+}
+
+/// How many times the first `period` clusters stand there, one after the other.
+fn run_of(all: &[&str], period: usize) -> usize {
+    if all.len() < period {
+        return 0;
+    }
+    let first = &all[..period];
+    let alike = |one: &[&str]| one.iter().zip(first).all(|(one, other)| one.to_lowercase() == other.to_lowercase());
+    all.chunks_exact(period).take_while(|chunk| alike(chunk)).count()
+}
+
+fn limit_words(text: &str, most: usize) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut run = 0;
+    for word in text.split_whitespace() {
+        let same = kept.last().is_some_and(|last| last.to_lowercase() == word.to_lowercase());
+        run = if same { run + 1 } else { 1 };
+        if run <= most {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+/// Mostly capitals, in a text long enough to tell.
+pub(super) fn shouts(text: &str) -> bool {
+    let cased = || text.chars().filter(|c| c.is_uppercase() || c.is_lowercase());
+    let letters = cased().count();
+    let capitals = cased().filter(|c| c.is_uppercase()).count();
+    letters >= MIN_SHOUTED_LETTERS && capitals * 10 >= letters * 7
+}
+
+/// At most `most` grapheme clusters, cut after a word where there is one in the second half.
+pub(super) fn cut(text: &str, most: usize) -> Option<String> {
+    let mut end = 0;
+    let mut last_word = None;
+    for (count, cluster) in clusters(text).enumerate() {
+        if count == most {
+            let at = last_word.filter(|at| *at * 2 >= end).unwrap_or(end);
+            return Some(text[..at].trim_end().to_owned());
+        }
+        if cluster.chars().all(char::is_whitespace) {
+            last_word = Some(end);
+        }
+        end += cluster.len();
+    }
+    None
+}
+
+/// Single spaces, none at the ends, no control characters.
+pub(super) fn tidy(text: &str) -> String {
+    let visible: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    visible.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn is_speakable(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_found() {
+        for (text, link) in [
+            ("see https://example.org/a?b now", "https://example.org/a?b"),
+            ("go to twitch.tv/somebody!", "twitch.tv/somebody!"),
+            ("www.example.museum", "www.example.museum"),
+            ("join discord.gg", "discord.gg"),
+            ("free at example dot com", "example dot com"),
+            ("example (.) com", "example (.) com"),
+            ("点 bilibili.com/video 看", "bilibili.com/video"),
+        ] {
+            let found = links(text);
+            assert_eq!(found.len(), 1, "{text:?}");
+            assert_eq!(&text[found[0].clone()], link);
+        }
+        for text in ["1.5 times", "wait...what", "e.g. this", "I like dots.", "v1.2.3", "so.true"] {
+            assert!(links(text).is_empty(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn repetitions_are_cut() {
+        for (text, cut) in [
+            ("nooooooo", "nooo"),
+            ("hahahahahaha", "hahaha"),
+            ("lol LOL lol lol lol", "lol LOL lol"),
+            ("哈哈哈哈哈哈", "哈哈哈"),
+            ("!!!!!!!!", "!!!"),
+            ("100000 points", "100000 points"),
+            ("12121212", "12121212"),
+            ("666", "666"),
+            ("book keeper", "book keeper"),
+            ("👍🏽👍🏽👍🏽👍🏽👍🏽", "👍🏽👍🏽👍🏽"),
+        ] {
+            assert_eq!(limit_repeats(text, 3), cut, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn length_is_counted_in_clusters_and_cut_at_words() {
+        assert_eq!(cut("short", 5), None);
+        assert_eq!(cut("one two three", 10).as_deref(), Some("one two"));
+        assert_eq!(cut("这是一个很长的句子", 4).as_deref(), Some("这是一个"));
+        assert_eq!(cut("👨‍👩‍👧‍👦👨‍👩‍👧‍👦👨‍👩‍👧‍👦", 2).as_deref(), Some("👨‍👩‍👧‍👦👨‍👩‍👧‍👦"));
+        let zalgo = format!("a{}", "\u{301}".repeat(1_000));
+        assert!(cut(&zalgo, 10).is_some_and(|cut| cut.chars().count() <= 160));
+    }
+
+    #[test]
+    fn emoji() {
+        assert_eq!(limit_emoji("hi 😀😀 you ❤️ 1️⃣", 1), "hi 😀 you");
+        assert_eq!(limit_emoji("© 2024 is 5", 0), "© 2024 is 5");
+        assert!(
+            shouts("WHAT IS GOING ON") && !shouts("LOL") && !shouts("What Is Going On") && !shouts("你好你好你好你好")
+        );
+    }
+}
