@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import f5_cuda
 import f5_scheduling
 import f5_upstream
 import numpy as np
@@ -395,62 +396,24 @@ def scheduling(bench: Bench) -> dict[str, Any]:
 
 
 def cuda(bench: Bench) -> dict[str, Any] | str:
-    """One request's latency and the throughput of 16 slots, against the products alone."""
+    """Requests, throughput and gaps in every precision, beside upstream."""
     if not torch.cuda.is_available():
         return "no CUDA device here: these paths have not run"
-    engine = engine_for(bench, "auto", "cuda")
-    model, slots = engine.dit, 16
-    device = model.precision.device
+    device, reference = torch.device("cuda:0"), bench.folder / "reference.wav"
+    write_reference(reference)
+    voice = Voice("v", "1", (), {}, str(reference), "The harbour lights came on one by one.")
 
-    def timed(work: Callable[[], object], repeats: int = 20) -> float:
-        for _ in range(3):
-            work()
-        torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        torch.cuda.synchronize(device)
-        return (time.perf_counter() - started) * 1e3 / repeats
+    def engine_of(dtype: str, graphs: bool) -> F5:
+        options = Options(dtype=dtype, device=str(device), nfe_steps=7, graphs=graphs)
+        return load_files(bench.files(), options, torch.get_num_threads())
 
-    one = bench.evaluation(model)
-    many = [one] * slots
-    tokens = slots * 2 * bench.frames
-    dim = f5_upstream.ARCH["dim"]
-    a = torch.randn(tokens, dim, device=device, dtype=model.precision.dtype)
-    weights = [torch.randn(n, dim, device=device, dtype=model.precision.dtype) for n in (3 * dim, dim, 2 * dim)]
-    products_ms = timed(lambda: [torch.nn.functional.linear(a, w) for w in weights])
-    peak = 2 * tokens * dim * 6 * dim / products_ms
-    mel = torch.zeros(375, 100, device=device)
-    step_ms, pack_ms = timed(lambda: model.velocities([one])), timed(lambda: model.velocities(many))
-    vocos_ms = timed(lambda: engine.vocos.decode(mel))
-    torch.cuda.reset_peak_memory_stats(device)
-    model.velocities(many)
-    theirs = bench.upstream.to(device)
-    x, cond, ids = bench.x[None].to(device), bench.cond[None].to(device), bench.ids[None].to(device)
-    half = model.precision.dtype
-    theirs = theirs.to(half)
-    upstream_ms = timed(
-        lambda: theirs(
-            x=x.to(half),
-            cond=cond.to(half),
-            text=ids,
-            time=torch.tensor(0.0, device=device, dtype=half),
-            cfg_infer=True,
-            cache=True,
-        )
-    )
-    theirs.clear_cache()
-    bench.upstream = theirs.float().cpu()
-    return {
-        "device": torch.cuda.get_device_name(device),
-        "one step ms": step_ms,
-        "upstream one step ms": upstream_ms,
-        "request of 7 steps and its sound ms": 7 * step_ms + vocos_ms,
-        "vocos 4 s ms": vocos_ms,
-        f"{slots} slots, step ms": pack_ms,
-        f"{slots} slots, share of the product peak": slots * step_flop(bench.frames) / pack_ms / peak,
-        "peak memory MiB": torch.cuda.max_memory_allocated(device) / 2**20,
-    }
+    work = f5_cuda.Work(step_flop, f5_upstream.ARCH["dim"], f5_upstream.ARCH["dim"] * f5_upstream.ARCH["ff_mult"])
+    figures = f5_cuda.measure(engine_of, lambda engine: engine.prepare(voice), bench.evaluation, work)
+    half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.half(device)]
+    inputs = {"x": bench.x[None], "cond": bench.cond[None], "text": bench.ids[None]}
+    figures["upstream"] = f5_cuda.upstream(bench.upstream, inputs, device, half)
+    bench.upstream = bench.upstream.float().cpu()
+    return {"device": torch.cuda.get_device_name(device)} | figures
 
 
 def main() -> int:

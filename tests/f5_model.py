@@ -62,12 +62,14 @@ def dit_weights(model: models.ModelConfig, vocabulary: int = len(TOKENS), seed: 
     return made
 
 
-def vocos_weights(seed: int = 1) -> dict[str, torch.Tensor]:
+def vocos_weights(
+    seed: int = 1, layers: int = VOCOS_LAYERS, dim: int = VOCOS_DIM, wide: int = VOCOS_WIDE
+) -> dict[str, torch.Tensor]:
     from ishowtts.engines.f5 import vocos
 
     random = np.random.default_rng(seed)
     made: dict[str, torch.Tensor] = {}
-    for name, shape in sorted(vocos.shapes(VOCOS_LAYERS, VOCOS_DIM, VOCOS_WIDE, 100).items()):
+    for name, shape in sorted(vocos.shapes(layers, dim, wide, 100).items()):
         values = random.standard_normal(shape) / np.sqrt(max(1, np.prod(shape[1:])))
         if "norm.weight" in name:
             values = 1 + 0.3 * random.standard_normal(shape)

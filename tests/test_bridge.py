@@ -52,7 +52,11 @@ def child(folder: Path, code: str, options: str = "") -> subprocess.Popen[str]:
     """A program that holds ``config`` for the fake engine."""
     toml = folder / "ishowtts.toml"
     toml.write_text(f'engine = "fake"\n[http]\nport = 0\n[engines.fake]\nfaults = true\n{options}\n', encoding="utf-8")
-    setup = f"import ishowtts\nconfig = ishowtts.Config.load({str(toml)!r})\n"
+    # A shell's background job has SIGINT ignored, and so have its children: as it is in a terminal, wherever tests run.
+    setup = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"import ishowtts\nconfig = ishowtts.Config.load({str(toml)!r})\n"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", setup + code],
         env=environment(folder),
@@ -329,3 +333,14 @@ class TestStub:
         assert all(getattr(ishowtts, name) is not None for name in ishowtts.__all__)
         assert ishowtts.__version__
         assert Path(_native.__file__).name.startswith("_native")
+
+
+def test_what_the_engine_chose_is_told_with_each_caption(opened: Open) -> None:
+    with opened() as runtime:
+        stream = runtime.speak("Please [choose] now.", seed=3)
+        assert sum(map(len, stream)) > 0
+        (caption,) = (ishowtts.Caption.of(fields) for fields in stream.captions)
+        assert caption.params == {"steps": 1, "timed": False}, "with a seed of its own it is not told of its time"
+        plain = runtime.speak("Please say it.")
+        assert sum(map(len, plain)) > 0
+        assert ishowtts.Caption.of(plain.captions[0]).params == {}

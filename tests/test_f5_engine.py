@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import itertools
 import random
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,11 @@ pytest.importorskip("pypinyin")
 
 import f5_model  # noqa: E402
 from f5_model import Small, segment  # noqa: E402
-from ishowtts.engine import Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
-from ishowtts.engines.f5 import params  # noqa: E402
+from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
+from ishowtts.engines.f5 import memory, params  # noqa: E402
+from ishowtts.engines.f5 import output as outputs  # noqa: E402
 from ishowtts.engines.f5.engine import F5  # noqa: E402
+from ishowtts.engines.f5.output import Output, Taking  # noqa: E402
 from ishowtts.engines.f5.saying import Join  # noqa: E402
 from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused  # noqa: E402
 
@@ -67,6 +72,18 @@ def run(engine: Engine, slots: list[int]) -> dict[int, list[Chunk]]:
             chunks[chunk.slot].append(chunk)
             if chunk.last:
                 left.remove(chunk.slot)
+    return chunks
+
+
+def run_all(engine: Engine, slots: list[int]) -> list[Chunk]:
+    """All chunks in the order in which they come."""
+    chunks: list[Chunk] = []
+    left = list(slots)
+    while left:
+        for chunk in engine.step(left):
+            chunks.append(chunk)
+            if chunk.last:
+                left = [slot for slot in left if slot != chunk.slot]
     return chunks
 
 
@@ -136,7 +153,7 @@ class TestSpeaking:
 
     def test_duration_can_be_fixed(self, engine: F5, hum: Conditioning) -> None:
         pcm = speak(engine, segment(SENTENCES[1], fix_duration=5.0), hum)
-        reference = hum.level.samples // 256  # type: ignore[attr-defined]
+        reference = len(hum.clip.samples) // 256  # type: ignore[attr-defined]
         assert len(pcm) == (int(5.0 * 24_000 / 256) - reference - 1) * 256
 
     def test_no_guidance_for_some_t_is_cheaper_and_another_sound(
@@ -254,6 +271,148 @@ class TestSlots:
             assert [pcm.tobytes() for pcm in heard[name]] == [pcm.tobytes() for pcm in wanted]
 
 
+class Later:
+    """An output that goes on beside the steps, as on a GPU: its sound is there when it is taken."""
+
+    beside = True
+
+    def __init__(self, inline: Output) -> None:
+        self._inline = inline
+        self.begun = 0
+        self.taken = 0
+
+    def begin(self, mel: torch.Tensor) -> Taking:
+        self.begun += 1
+        taking = self._inline.begin(mel)
+
+        def take() -> Pcm:
+            self.taken += 1
+            return taking()
+
+        return take
+
+    def close(self) -> None:
+        pass
+
+
+class TestOutput:
+    def test_sound_is_made_beside_the_steps_of_others(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = [segment("Hi there.", seed, nfe_steps=4 + seed) for seed in range(3)]
+        wanted = [speak(engine, one, hum) for one in said]
+        later = Later(engine.output)
+        monkeypatch.setattr(engine, "output", later)
+        for slot, one in enumerate(said):
+            engine.admit(slot, one, hum)
+        for _ in range(3):
+            assert list(engine.step([0, 1, 2])) == []
+        assert (list(engine.step([0, 1, 2])), later.begun, later.taken) == ([], 1, 0)
+        # The next step of the others brings it; a slot that is passed over is waited for no longer than that.
+        assert (list(engine.step([1])), later.begun, later.taken) == ([], 2, 0)
+        (first,) = engine.step([0, 2])
+        assert (first.slot, first.last, later.taken) == (0, True, 1)
+        second, third = run_all(engine, [1, 2])
+        assert [chunk.slot for chunk in (second, third)] == [1, 2]
+        for chunk in (first, second, third):
+            assert relative(chunk.pcm, wanted[chunk.slot]) < 1e-5
+
+    def test_who_is_alone_does_not_wait_for_another_step(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "output", Later(engine.output))
+        engine.admit(0, segment("Hi there.", nfe_steps=4), hum)
+        assert [len(list(engine.step([0]))) for _ in range(4)] == [0, 0, 0, 1]
+
+    def test_a_long_text_goes_on_and_a_cancelled_one_is_gone(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = " ".join(SENTENCES * 4)
+        wanted = speak(engine, segment(text, nfe_steps=4), hum)
+        monkeypatch.setattr(engine, "output", Later(engine.output))
+        engine.admit(0, segment(text, nfe_steps=4), hum)
+        engine.admit(1, segment("Hi there.", nfe_steps=4), hum)
+        engine.admit(2, segment("Hi there.", nfe_steps=64), hum)
+        chunks: list[Chunk] = []
+        for _ in range(4):
+            chunks += engine.step([0, 1, 2])
+        assert chunks == []
+        engine.cancel(1)
+        while not chunks or not chunks[-1].last:
+            chunks += engine.step([0, 2])
+        assert {chunk.slot for chunk in chunks} == {0}
+        assert relative(sound(chunks), wanted) < 1e-5
+        assert engine.admit(1, segment("Hi there."), hum) == 7
+
+    def test_failures_on_the_way_end_their_own_slot(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "output", Later(engine.output))
+        for slot in (0, 1):
+            engine.admit(slot, segment("Hi there.", nfe_steps=4 + slot), hum)
+        with torch.inference_mode():
+            engine._slots[0].x[5, 5] = float("nan")
+        chunks = run_all(engine, [0, 1])
+        assert [(chunk.slot, type(chunk.error)) for chunk in chunks] == [(0, ArithmeticError), (1, type(None))]
+
+    def test_samples_and_their_soundness_come_in_one_piece(self) -> None:
+        mel, pcm = torch.zeros(3, 4), torch.linspace(-1, 1, 700)
+        buffers = outputs.Buffers(pinned=False)
+        first = buffers.take(701)
+        first[:701].copy_(outputs.pack(mel, pcm))
+        samples = outputs.unpack(first[:701])
+        first.zero_()
+        assert samples.tobytes() == pcm.numpy().tobytes()
+        mel[1, 2] = float("inf")
+        with pytest.raises(ArithmeticError, match="not finite"):
+            outputs.unpack(outputs.pack(mel, pcm))
+
+    def test_buffers_are_used_again(self) -> None:
+        buffers = outputs.Buffers(pinned=False)
+        small, large = buffers.take(1000), buffers.take(5000)
+        assert [len(small), len(large)] == [1024, 8192]
+        buffers.give(large)
+        buffers.give(small)
+        assert buffers.take(900) is small
+        assert buffers.take(900) is large
+        for size in range(1, 21):
+            buffers.give(torch.empty(size))
+        assert buffers.take(13).numel() == 13
+        assert buffers.take(1).numel() == 14
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+    def test_on_a_device(self, small: Small, engine: F5, hum: Conditioning) -> None:
+        wanted = [speak(engine, segment(text, nfe_steps=7), hum) for text in SENTENCES]
+        device = small.engine(device="cuda:0", dtype="fp32")
+        reference = device.prepare(small.voice())
+        for slot, text in enumerate(SENTENCES):
+            device.admit(slot, segment(text, nfe_steps=7), reference)
+        chunks = run_all(device, list(range(len(SENTENCES))))
+        for chunk in chunks:
+            assert chunk.error is None
+            assert np.corrcoef(chunk.pcm, wanted[chunk.slot])[0, 1] > 0.999
+        held = torch.cuda.memory_allocated()
+        device.close()
+        gc.collect()
+        assert torch.cuda.memory_allocated() < held / 2
+
+
+class TestMemory:
+    def test_is_told(self, small: Small, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("INFO", logger="ishowtts"):
+            engine = small.engine()
+        (told,) = [record.message for record in caplog.records if "keeps" in record.message]
+        assert f"the model {engine.dit.nbytes / 2**20:.0f} MiB" in told
+        assert "the vocoder" in told
+        engine.close()
+
+    def test_decides_how_many_fit(self, engine: F5) -> None:
+        fits = [memory.fitting(engine.dit, free) for free in (0, 1 << 20, 1 << 24, 1 << 28, 1 << 40)]
+        assert fits == sorted(fits)
+        assert (fits[0], fits[-1]) == (1, 64)
+        assert len(set(fits)) >= 3
+
+
 class TestFailures:
     def test_who_is_at_fault_ends_and_nobody_else(
         self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
@@ -355,6 +514,8 @@ class TestFailures:
             ({"target_rms": 0}, "target_rms"),
             ({"remove_silence": 1}, "true or false"),
             ({"nfe_step": 7}, "did you mean 'nfe_steps'"),
+            ({"nfe_adapt": True}, "needs nfe_steps"),
+            ({"nfe_floor": "auto"}, "from 4 to 64"),
         ],
     )
     def test_parameters_are_checked(self, engine: F5, hum: Conditioning, given: dict[str, Any], said: str) -> None:
@@ -366,13 +527,14 @@ class TestFailures:
             ({"compile": "yes"}, "compile"),
             ({"nfe_steps": 3}, "nfe_steps"),
             ({"max_slots": -1}, "max_slots"),
+            ({"reference_cache_mb": -1}, "reference_cache_mb"),
+            ({"memory_mb": -1}, "memory_mb"),
+            ({"dtype": "fp8"}, "float8"),
         ):
             with pytest.raises(InvalidSetting, match=said):
                 small.engine(**options)
 
     def test_voices_are_checked(self, small: Small, engine: F5) -> None:
-        import dataclasses
-
         for changed, said in (
             ({"reference_path": None}, "needs a reference"),
             ({"reference_text": " "}, "needs a reference"),
@@ -383,15 +545,100 @@ class TestFailures:
                 engine.prepare(dataclasses.replace(small.voice(), **changed))
 
 
+class TestReferences:
+    def test_are_bounded_in_bytes_and_sound_the_same_when_made_anew(self, small: Small, tmp_path: Path) -> None:
+        engine = small.engine(reference_cache_mb=1)
+        try:
+            clips = []
+            for seed in range(3):
+                path = f5_model.write_reference(tmp_path / f"{seed}.wav", 11.0, seed)
+                voice = dataclasses.replace(small.voice(prepared=True), reference_path=str(path), version=str(seed))
+                clips.append(engine.prepare(voice))
+                assert engine.levels.nbytes <= 1 << 20
+            mel_bytes = (11 * 24_000 // 256 + 1) * 400
+            assert engine.levels.nbytes == 2 * mel_bytes
+            assert [clip.nbytes for clip in clips] == [11 * 24_000 * 4 + mel_bytes] * 3
+            said = segment("Hi there.", nfe_steps=4)
+            first = speak(engine, said, clips[0])
+            for clip in clips[1:]:
+                assert relative(speak(engine, said, clip), first) > 0.01
+            assert speak(engine, said, clips[0]).tobytes() == first.tobytes()
+            assert engine.levels.nbytes <= 1 << 20
+        finally:
+            engine.close()
+
+    def test_without_room_for_one_it_speaks_all_the_same(self, small: Small, engine: F5, hum: Conditioning) -> None:
+        tight = small.engine(reference_cache_mb=0)
+        found = speak(tight, segment(SENTENCES[0]), tight.prepare(small.voice()))
+        assert found.tobytes() == speak(engine, segment(SENTENCES[0]), hum).tobytes()
+        assert tight.levels.nbytes == 0
+        tight.close()
+
+    def test_are_released_when_forgotten_and_all_is_at_the_end(self, small: Small) -> None:
+        engine = small.engine()
+        one, two = engine.prepare(small.voice()), engine.prepare(small.voice())
+        engine.admit(0, segment("Hi there.", target_rms=0.2), one)
+        engine.admit(1, segment("Hi there."), two)
+        held = [weakref.ref(level.mel) for level in engine.levels._held.values()]
+        weights = weakref.ref(engine.dit), weakref.ref(engine.vocos)
+        assert len(held) == 3
+        engine.cancel(0)
+        engine.forget(one)
+        gc.collect()
+        assert [ref() is None for ref in held] == [True, True, False]
+        assert engine.levels.nbytes == two.nbytes - two.clip.samples.nbytes  # type: ignore[attr-defined]
+        levels = engine.levels
+        engine.close()
+        gc.collect()
+        assert [ref() for ref in (*held, *weights)] == [None] * 5
+        assert levels.nbytes == 0
+
+
 class TestAuto:
+    def admitted(self, engine: F5, hum: Conditioning, text: str, budget_steps: float | None, **given: Any) -> Admitted:
+        said = segment(text, nfe_steps="auto", **given)
+        if budget_steps is not None:
+            step_ms = engine.info.cost.fixed_ms + engine.info.cost.ms_per_char * len(text)
+            said = dataclasses.replace(said, budget_ms=budget_steps * step_ms)
+        admitted = engine.admit(0, said, hum)
+        engine.cancel(0)
+        assert isinstance(admitted, Admitted)
+        assert admitted.params["nfe_steps"] == admitted.steps_left
+        return admitted
+
     def test_steps_follow_the_text_alone(self, engine: F5, hum: Conditioning) -> None:
         for text, steps in (("Hi there.", 16), ("x" * 24, 10), ("x" * 59, 10), ("x" * 60, 7)):
-            assert engine.admit(0, segment(text, nfe_steps="auto"), hum) == steps
-            engine.cancel(0)
+            for budget_steps in (None, 0.0):
+                admitted = self.admitted(engine, hum, text, budget_steps)
+                assert (admitted.steps_left, admitted.hurried) == (steps, False)
+
+    def test_steps_follow_the_time_where_the_request_allows_it(self, engine: F5, hum: Conditioning) -> None:
+        for budget_steps, steps in ((None, 16), (100.0, 16), (16.1, 16), (15.9, 12), (10.5, 10), (0.0, 7)):
+            admitted = self.admitted(engine, hum, "Hi there.", budget_steps, nfe_adapt=True)
+            assert (admitted.steps_left, admitted.hurried) == (steps, steps < 16)
+
+    def test_never_below_the_floor(self, engine: F5, hum: Conditioning) -> None:
+        for floor, steps in ((4, 4), (5, 5), (12, 12), (24, 24)):
+            given = {"nfe_adapt": True, "nfe_floor": floor}
+            assert self.admitted(engine, hum, "Hi there.", 0.0, **given).steps_left == steps
+        assert self.admitted(engine, hum, "x" * 90, None, nfe_floor=12).steps_left == 12
+
+    def test_of_a_long_text_every_piece_is_told(self, engine: F5, hum: Conditioning) -> None:
+        text = "The boats turned home one by one, and nobody spoke of it. " * 4 + "Yes."
+        admitted = engine.admit(0, segment(text, nfe_steps="auto"), hum)
+        engine.cancel(0)
+        assert isinstance(admitted, Admitted)
+        told = admitted.params["nfe_steps"]
+        assert sum(told) == admitted.steps_left if isinstance(told, list) else admitted.steps_left % told == 0
+
+    def test_numbers_of_the_requests_own_stand(self, engine: F5, hum: Conditioning) -> None:
+        assert engine.admit(0, dataclasses.replace(segment("Hi there.", nfe_steps=32), budget_ms=0.0), hum) == 32
 
     def test_can_be_the_default(self, small: Small) -> None:
         engine = small.engine(nfe_steps=0)
-        assert engine.admit(0, segment("Hi there."), engine.prepare(small.voice())) == 16
+        admitted = engine.admit(0, segment("Hi there."), engine.prepare(small.voice()))
+        assert isinstance(admitted, Admitted)
+        assert admitted.steps_left == 16
         engine.close()
 
 

@@ -233,6 +233,23 @@ class TestPacking:
 class TestElementwise:
     """The compiler's versions are other code: the same functions, not compiled here, must give the same."""
 
+    def test_what_the_compiler_makes_outlives_the_machines_restart(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        from torch._inductor.runtime.runtime_utils import cache_dir
+
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        # So that what is set in between is taken back.
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+        for own, wanted in ((None, tmp_path / "ishowtts" / "torchinductor"), (tmp_path / "own", tmp_path / "own")):
+            monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+            if own is not None:
+                monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(own))
+            elementwise.compiled.cache_clear()
+            elementwise.compiled()
+            assert cache_dir() == str(wanted)
+        elementwise.compiled.cache_clear()
+
     @pytest.fixture
     def plain(self, monkeypatch: pytest.MonkeyPatch) -> elementwise.Elementwise:
         def uncompiled(function: Callable[..., object], dynamic: bool) -> Callable[..., object]:
@@ -240,6 +257,7 @@ class TestElementwise:
             return function
 
         monkeypatch.setattr(torch, "compile", uncompiled)
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "unused")
         elementwise.compiled.cache_clear()
         made = elementwise.compiled()
         elementwise.compiled.cache_clear()
@@ -252,8 +270,8 @@ class TestElementwise:
         products = torch.randint(-9999, 9999, (20, 64), generator=noise, dtype=torch.int32)
         token, row, bias = torch.rand(20, 1, generator=noise) / 1e3, torch.rand(64, generator=noise), shift
         pairs = [
-            (plain.norm_quantise(h, scale, shift), eager.norm_quantise(h, scale, shift)),
-            (plain.quantise(y), eager.quantise(y)),
+            (plain.norm_quantise(h, scale, shift, torch.int8), eager.norm_quantise(h, scale, shift, torch.int8)),
+            (plain.quantise(y, torch.int8), eager.quantise(y, torch.int8)),
             (
                 plain.dequantise_gelu_quantise(products, token, row, bias),
                 eager.dequantise_gelu_quantise(products, token, row, bias),
@@ -361,7 +379,7 @@ class TestRefusals:
 
     def test_dtypes_and_devices(self) -> None:
         with pytest.raises(InvalidSetting, match="dtype must be one of"):
-            precision.choose("cpu", "fp8")
+            precision.choose("cpu", "fp4")
         with pytest.raises(InvalidSetting, match="fp16 is for GPUs"):
             precision.choose("cpu", "fp16")
         with pytest.raises(InvalidSetting, match="cuda:99"):

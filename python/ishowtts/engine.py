@@ -104,6 +104,20 @@ class Segment:
     """0.25 to 4; 1 is the voice's own pace."""
     params: Mapping[str, Any]
     """Engine parameters of the request; the engine checks them (:class:`~ishowtts.errors.InvalidSetting`)."""
+    budget_ms: float | None = None
+    """Time on the engine, as :class:`Cost` counts it, that it may take and everybody who waits is still served in time.
+    For engines that can be faster at a loss, where a request allows it. None: its sound may not depend on that."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What ``admit`` may give instead of the steps alone: what it chose where the request left the choice to it."""
+
+    steps_left: int
+    params: Mapping[str, Any]
+    """As a request could have given them. Listeners are told."""
+    hurried: bool = False
+    """With more time it would have chosen otherwise: the sound is not kept for those who ask later."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +177,7 @@ class Engine(Protocol):
         """Everything about ``voice`` that does not depend on the text. Raises InvalidSetting."""
         ...
 
-    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         """Puts a segment into a free slot; returns the steps left (at least 1). Raises SegmentRefused."""
         ...
 

@@ -8,7 +8,7 @@ import io
 import itertools
 import wave
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,8 @@ class Caption:
     end_char: int
     words: tuple[CaptionWord, ...]
     """Empty where the engine tells no durations."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """What the engine chose for this segment where the request's params left the choice to it."""
 
     @staticmethod
     def of(fields: Mapping[str, Any]) -> Caption:

@@ -9,7 +9,7 @@ use pyo3::{
 use serde_json::Value;
 
 use crate::{
-    engine::{Cost, EngineInfo, Segment, Transcript, Word},
+    engine::{Chosen, Cost, EngineInfo, Segment, Transcript, Word},
     voices::Voice,
 };
 
@@ -25,13 +25,18 @@ impl Protocol {
         Ok(Self { segment: engine.getattr("Segment")?.unbind(), voice: engine.getattr("Voice")?.unbind() })
     }
 
-    pub(super) fn segment<'py>(&self, py: Python<'py>, segment: &Segment) -> PyResult<Bound<'py, PyAny>> {
+    pub(super) fn segment<'py>(
+        &self,
+        py: Python<'py>,
+        segment: &Segment,
+        budget_ms: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let params = PyDict::new(py);
         for (name, value) in segment.params.iter() {
             params.set_item(name, json_to_python(py, value)?)?;
         }
-        let arguments = (segment.text.as_str(), segment.language.as_deref(), segment.seed, segment.speed, params);
-        self.segment.bind(py).call1(arguments)
+        let (text, language) = (segment.text.as_str(), segment.language.as_deref());
+        self.segment.bind(py).call1((text, language, segment.seed, segment.speed, params, budget_ms))
     }
 
     pub(super) fn voice<'py>(&self, py: Python<'py>, voice: &Voice, engine: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -153,6 +158,18 @@ fn check(info: &EngineInfo) -> Result<(), String> {
         return Err("EngineInfo.cost.audio_ms_per_char is 0".to_owned());
     }
     Ok(())
+}
+
+/// What `admit` gave: the steps left, or an `Admitted`.
+pub(super) fn admitted(value: &Bound<'_, PyAny>) -> PyResult<(u32, Chosen)> {
+    if let Ok(steps_left) = value.extract() {
+        return Ok((steps_left, Chosen::default()));
+    }
+    let py = value.py();
+    let params = py.import("builtins")?.call_method1("dict", (value.getattr("params")?,))?;
+    let params = python_to_json(&params)?.as_object().cloned().unwrap_or_default();
+    let chosen = Chosen { params: params.into_iter().collect(), hurried: value.getattr("hurried")?.extract()? };
+    Ok((value.getattr("steps_left")?.extract()?, chosen))
 }
 
 /// Copies the samples out, once.

@@ -24,7 +24,7 @@ use super::{
     stepping::{Made, Stepping, Taken},
 };
 use crate::{
-    engine::{Command, ConditioningId, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost, Ticket},
+    engine::{Chosen, Command, ConditioningId, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost, Ticket},
     voices::Voice,
 };
 
@@ -284,7 +284,9 @@ impl Worker {
     fn take(&mut self, command: Command) {
         match command {
             Command::Forget(conditioning) => self.forget(conditioning),
-            Command::Admit { slot, ticket, segment, conditioning } => self.admit(slot, ticket, &segment, conditioning),
+            Command::Admit { slot, ticket, segment, conditioning, budget_ms } => {
+                self.admit(slot, ticket, (&segment, budget_ms), conditioning);
+            }
             Command::Advance(slots) => self.advance(&slots),
             Command::Cancel { slot, ticket } => {
                 if self.slots.get(&slot) == Some(&ticket) {
@@ -321,7 +323,13 @@ impl Worker {
         self.note(raised);
     }
 
-    fn admit(&mut self, slot: usize, ticket: Ticket, segment: &Segment, conditioning: ConditioningId) {
+    fn admit(
+        &mut self,
+        slot: usize,
+        ticket: Ticket,
+        (segment, budget_ms): (&Segment, Option<f64>),
+        conditioning: ConditioningId,
+    ) {
         let engine = match (&self.engine, self.slots.get(&slot)) {
             (Err(fault), _) => {
                 let fault = fault.clone();
@@ -338,17 +346,17 @@ impl Worker {
             return self.sink.event(Event::Failed { ticket, fault });
         };
         let admitted = Python::attach(|py| {
-            let run = || -> PyResult<u32> {
-                let segment = engine.protocol.segment(py, segment)?;
-                engine.object.bind(py).call_method1("admit", (slot, segment, object))?.extract()
+            let run = || -> PyResult<(u32, Chosen)> {
+                let segment = engine.protocol.segment(py, segment, budget_ms)?;
+                convert::admitted(&engine.object.bind(py).call_method1("admit", (slot, segment, object))?)
             };
             run().map_err(|error| engine.exceptions.sort(py, &engine.name, "taking a segment", &error))
         });
         match admitted {
-            Ok(steps_left) => {
+            Ok((steps_left, chosen)) => {
                 self.slots.insert(slot, ticket);
                 // A segment that is still to be advanced has at least one step left.
-                self.sink.event(Event::Admitted { ticket, steps_left: steps_left.max(1) });
+                self.sink.event(Event::Admitted { ticket, steps_left: steps_left.max(1), chosen });
             }
             Err(raised) => {
                 self.end(ticket, &raised);

@@ -103,10 +103,11 @@ impl Running {
 
     fn send_admit(&self, slot: usize, ticket: u64, text: &str) {
         let segment =
-            Segment { text: text.to_owned(), language: None, seed: 7, speed: 1.0, params: Arc::new(BTreeMap::new()) };
+            Segment { text: text.to_owned(), language: None, seed: 7, speed: 1.0, params: Arc::default(), timed: true };
         let segment = Arc::new(segment);
         let conditioning = ConditioningId(1);
-        self.host.send(Command::Admit { slot, ticket: Ticket(ticket), segment, conditioning });
+        let budget_ms = Some(250.0);
+        self.host.send(Command::Admit { slot, ticket: Ticket(ticket), segment, conditioning, budget_ms });
     }
 
     fn admit(&self, slot: usize, ticket: u64, text: &str) {
@@ -354,6 +355,16 @@ fn closing_finishes_what_was_sent_before() {
     running.host.join();
     let events: Vec<_> = running.events.try_iter().collect();
     assert!(matches!(events[..], [Event::Admitted { .. }, Event::Chunk { last: true, .. }, Event::StepDone { .. }]));
+}
+
+#[test]
+fn what_the_engine_chose_is_told() {
+    let running = Running::ready(r#"{"faults": true, "steps": 2}"#);
+    running.send_admit(0, 1, "Please [choose] now.");
+    let Event::Admitted { steps_left, chosen, .. } = running.next() else { panic!("not admitted") };
+    assert_eq!((steps_left, chosen.hurried), (2, true), "a quarter of a second is little");
+    assert_eq!(serde_json::json!(chosen.params), serde_json::json!({"steps": 2, "timed": true}));
+    running.close();
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A deterministic tone behind the same commands and events: for tests and simulations without Python.
 //!
 //! One thread steps, a second one prepares, as in the real hosts. Markers in a segment's text trigger faults:
-//! `[raise]`, `[nan]`, `[empty]`, `[silent]`, `[refuse]`, `[invalid]`, `[break]`.
+//! `[raise]`, `[nan]`, `[empty]`, `[silent]`, `[refuse]`, `[invalid]`, `[break]`. With `[choose]` it tells that it chose
+//! its steps, with `[hurry]` that it took fewer for want of time, if it was told of its time.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +14,8 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    Command, ConditioningId, Cost, EngineInfo, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost, Ticket,
-    Transcript, Word,
+    Chosen, Command, ConditioningId, Cost, EngineInfo, Event, EventSink, Fault, FaultKind, Host, Segment, StartHost,
+    Ticket, Transcript, Word,
 };
 
 /// Holds every step back until a test lets it go.
@@ -130,7 +131,7 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
     let mut slots: BTreeMap<usize, Voicing> = BTreeMap::new();
     while let Ok(command) = inbox.recv() {
         match command {
-            Command::Admit { slot, ticket, segment, .. } => {
+            Command::Admit { slot, ticket, segment, budget_ms, .. } => {
                 if segment.text.contains("[refuse]") {
                     sink.event(Event::Refused { ticket, reason: "the fake engine refuses [refuse]".to_owned() });
                 } else if segment.text.contains("[invalid]") {
@@ -138,7 +139,8 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
                     sink.event(Event::Failed { ticket, fault });
                 } else {
                     let steps_left = options.info.cost.steps;
-                    sink.event(Event::Admitted { ticket, steps_left });
+                    let chosen = chosen(&segment.text, steps_left, budget_ms);
+                    sink.event(Event::Admitted { ticket, steps_left, chosen });
                     slots.insert(slot, Voicing { ticket, segment, steps_left });
                 }
             }
@@ -162,6 +164,13 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
             Command::Prepare { .. } | Command::Forget(_) => {}
         }
     }
+}
+
+fn chosen(text: &str, steps: u32, budget_ms: Option<f64>) -> Chosen {
+    let hurried = text.contains("[hurry]") && budget_ms.is_some();
+    let told = hurried || text.contains("[choose]");
+    let params = told.then(|| ("steps".to_owned(), serde_json::json!(steps))).into_iter().collect();
+    Chosen { params, hurried }
 }
 
 fn advance(options: &FakeOptions, slot: usize, slots: &mut BTreeMap<usize, Voicing>, sink: &dyn EventSink) {

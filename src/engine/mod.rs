@@ -86,7 +86,20 @@ pub struct Segment {
     /// 0.25 to 4, 1 is the voice's own pace.
     pub speed: f64,
     /// Engine parameters, checked against `EngineInfo::params` by the engine.
-    pub params: Arc<BTreeMap<String, serde_json::Value>>,
+    pub params: Arc<Params>,
+    /// Whether its sound may depend on how busy the engine is: never with a seed of the request's own.
+    pub timed: bool,
+}
+
+/// Engine parameters by name.
+pub type Params = BTreeMap<String, serde_json::Value>;
+
+/// What an engine chose where a request left the choice to it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chosen {
+    pub params: Params,
+    /// With more time it would have chosen otherwise: this sound is not for those who ask later.
+    pub hurried: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +116,9 @@ pub enum Command {
         ticket: Ticket,
         segment: Arc<Segment>,
         conditioning: ConditioningId,
+        /// Time on the engine, by its own cost model, that it may take and everybody who waits is still served in time.
+        /// None: its sound may not depend on that.
+        budget_ms: Option<f64>,
     },
     /// One step for exactly these slots; those that hold nothing (refused, failed) are passed over.
     /// Answered by any number of `Chunk` and `Failed`, then one `StepDone`.
@@ -132,6 +148,7 @@ pub enum Event {
     Admitted {
         ticket: Ticket,
         steps_left: u32,
+        chosen: Chosen,
     },
     /// An answer, not a fault: this engine cannot say this segment. The slot is free.
     Refused {

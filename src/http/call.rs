@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     App,
@@ -31,6 +31,7 @@ pub const SEED: HeaderName = HeaderName::from_static("x-ishowtts-seed");
 pub const ENGINE: HeaderName = HeaderName::from_static("x-ishowtts-engine");
 pub const VOICE: HeaderName = HeaderName::from_static("x-ishowtts-voice");
 pub const CACHE: HeaderName = HeaderName::from_static("x-ishowtts-cache");
+pub const PARAMS: HeaderName = HeaderName::from_static("x-ishowtts-params");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 pub const IGNORED: HeaderName = HeaderName::from_static("x-ishowtts-ignored");
 
@@ -208,6 +209,12 @@ fn describe(speaking: &Speaking) -> HeaderMap {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             headers.insert(name, value);
         }
+    }
+    let chosen = speaking.params();
+    if !chosen.is_empty()
+        && let Ok(value) = HeaderValue::from_bytes(json!(chosen).to_string().as_bytes())
+    {
+        headers.insert(PARAMS, value);
     }
     headers
 }

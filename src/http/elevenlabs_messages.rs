@@ -179,6 +179,7 @@ mod tests {
             text: text.to_owned(),
             spoken: spoken.to_owned(),
             words: words.iter().map(word).collect(),
+            params: crate::engine::Params::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{call::Wrap, error::ApiError};
 use crate::{
     audio::Format,
+    engine::Params,
     speech::{Caption, Speaking},
 };
 
@@ -30,6 +31,10 @@ pub enum SpeechEvent<'a> {
         /// Nothing had to be spoken.
         cached: bool,
         segments: usize,
+        /// What the engine chose for the first segment where `params` left the choice to it.
+        #[serde(skip_serializing_if = "Params::is_empty")]
+        #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+        params: Params,
     },
     Audio {
         /// Base64 of the next bytes.
@@ -106,6 +111,7 @@ impl Events {
                 seed: speaking.seed,
                 cached: speaking.cached,
                 segments: speaking.segments,
+                params: speaking.params(),
             },
         )
     }

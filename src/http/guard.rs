@@ -22,7 +22,7 @@ const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, 
 /// What a page's script may read beside the basic headers.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-request-id, retry-after, x-ishowtts-sample-rate-hz, x-ishowtts-seed, x-ishowtts-engine, x-ishowtts-voice, \
-     x-ishowtts-cache, x-ishowtts-ignored",
+     x-ishowtts-cache, x-ishowtts-params, x-ishowtts-ignored",
 );
 const PREFLIGHT_MAX_AGE_S: u64 = 600;
 

@@ -107,6 +107,9 @@ pub struct Admission {
     pub request: RequestId,
     /// Index into the request's segments.
     pub segment: usize,
+    /// Time on the engine, as its cost model counts it, that this segment may take: what is left until it is due,
+    /// divided among all that are under way or wait for their first sound.
+    pub budget_ms: f64,
 }
 
 /// What to send to the engine now, in this order.

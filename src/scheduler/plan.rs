@@ -247,24 +247,34 @@ impl Scheduler {
 
     fn admit(&mut self, plan: &mut Plan, request: RequestId) -> Option<()> {
         let slot = self.slots.iter().position(Option::is_none)?;
-        let (segment, chars, aged_us) = self.take(request)?;
+        let (segment, chars, aged_us, dry_us) = self.take(request)?;
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.in_use += 1;
         let steps_left = self.prices.shape.cost.steps;
         let (cancelled, stepping) = (false, false);
         self.slots[slot] = Some(Slot { ticket, request, segment, chars, steps_left, aged_us, cancelled, stepping });
-        plan.admit.push(Admission { slot, ticket, request, segment });
+        let budget_ms = self.budget_ms(dry_us.unwrap_or(aged_us));
+        plan.admit.push(Admission { slot, ticket, request, segment, budget_ms });
         self.advance(plan, slot);
         Some(())
     }
 
-    /// Takes the next segment of `request` out of the queues: its index, characters, and when its patience ends.
-    fn take(&mut self, request: RequestId) -> Option<(usize, usize, u64)> {
+    /// Of a segment that is in its slot and due then. What others cost is taken to be what it costs itself.
+    fn budget_ms(&self, due_us: u64) -> f64 {
+        let left_ms = due_us.saturating_sub(self.now_us) as f64 / 1e3;
+        let rivals = (self.in_use + self.waiting).max(1);
+        left_ms / rivals as f64 / self.pace.slowness_shared()
+    }
+
+    /// Takes the next segment of `request` out of the queues: its index, characters, when its patience ends, and when
+    /// its listener's buffer runs dry.
+    fn take(&mut self, request: RequestId) -> Option<(usize, usize, u64, Option<u64>)> {
         let state: &mut State = self.requests.get_mut(&request)?;
         let work = state.candidate(self.window)?;
         let queued = state.queued.take()?;
         let segment = state.next();
+        let dry_us = state.dry_us(segment);
         state.admit(self.prices.audio_us(work));
         if segment == 0 {
             self.waiting -= 1;
@@ -276,7 +286,7 @@ impl Scheduler {
         let aged_us = self.lanes[queued.lane].take(self.now_us, state.owner, request, cost_us);
         self.remove_dry(request, Some(queued));
         self.requeue(request);
-        Some((segment, work.chars, aged_us))
+        Some((segment, work.chars, aged_us, dry_us))
     }
 }
 

@@ -343,3 +343,26 @@ fn the_step_under_way_is_estimated() {
     scheduler.ended(Ticket(0));
     assert_eq!(scheduler.step_estimate_ms(), 20.0, "what was refused takes no part");
 }
+
+#[test]
+fn a_segment_may_take_its_share_of_the_time_until_it_is_due() {
+    let budgets = |waiting: u64| {
+        let mut scheduler = Scheduler::new(ROOMY, WHOLE_SEGMENTS);
+        for owner in 0..=waiting {
+            scheduler.submit(ms(0.0), request(Class::Interactive, owner, &[SHORT])).expect("it should fit");
+        }
+        scheduler.plan(ms(500.0)).admit[0].budget_ms
+    };
+    // Patience of two seconds, of which half of one has gone.
+    assert_eq!((budgets(0), budgets(2)), (1500.0, 500.0));
+
+    let mut scheduler = Scheduler::new(ROOMY, WHOLE_SEGMENTS);
+    let id = scheduler.submit(ms(0.0), stream(Class::Interactive, 1, &[SHORT, SHORT])).expect("it should fit");
+    let first = scheduler.plan(ms(0.0)).admit.remove(0);
+    scheduler.chunk(ms(100.0), first.ticket, 1200.0, true);
+    // Twice what the cost model says: half of the budget, as the model counts.
+    scheduler.step_done(2.0 * WHOLE_SEGMENTS.cost.steps_ms(1, SHORT));
+    let next = scheduler.plan(ms(300.0)).admit.remove(0);
+    assert_eq!((next.request, next.segment), (id, 1));
+    assert_eq!(next.budget_ms, 500.0, "it plays until 1300 ms");
+}

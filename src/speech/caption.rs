@@ -6,7 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Pcm;
-use crate::{engine::Transcript, text::Place};
+use crate::{
+    engine::{Params, Transcript},
+    text::Place,
+};
+
+/// About what one of `Caption::params` takes.
+const PARAM_BYTES: usize = 128;
 
 /// What a listener is given.
 #[derive(Debug, Clone)]
@@ -32,6 +38,10 @@ pub struct Caption {
     pub spoken: String,
     /// Empty where the engine tells no durations.
     pub words: Vec<CaptionWord>,
+    /// What the engine chose for this segment where the request's `params` left the choice to it.
+    #[serde(default, skip_serializing_if = "Params::is_empty")]
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    pub params: Params,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,6 +61,7 @@ impl Caption {
         text: &str,
         place: &Place,
         transcript: Transcript,
+        params: Params,
         samples: Range<u64>,
         sample_rate_hz: u32,
     ) -> Self {
@@ -77,12 +88,13 @@ impl Caption {
             text: text.to_owned(),
             spoken,
             words: words.collect(),
+            params,
         }
     }
 
     pub(super) fn nbytes(&self) -> usize {
         let words: usize = self.words.iter().map(|word| size_of::<CaptionWord>() + word.text.len()).sum();
-        size_of::<Self>() + self.text.len() + self.spoken.len() + words
+        size_of::<Self>() + self.text.len() + self.spoken.len() + words + self.params.len() * PARAM_BYTES
     }
 }
 

@@ -280,11 +280,13 @@ impl Link {
             for admission in plan.admit {
                 let Some((task, _)) = core.tasks.get(&admission.request) else { continue };
                 let index = task.segments[admission.segment];
+                let segment = Arc::clone(&task.job.line(index).segment);
                 core.tickets.insert(admission.ticket, (admission.request, index));
                 self.host().send(Command::Admit {
                     slot: admission.slot,
                     ticket: admission.ticket,
-                    segment: Arc::clone(&task.job.line(index).segment),
+                    budget_ms: segment.timed.then_some(admission.budget_ms),
+                    segment,
                     conditioning: task.conditioning,
                 });
             }
@@ -449,7 +451,10 @@ impl EventSink for Link {
                 self.conditionings.settle(conditioning, Err(fault));
                 self.warmed();
             }
-            Event::Admitted { ticket, steps_left } => {
+            Event::Admitted { ticket, steps_left, chosen } => {
+                if let Some((job, segment, _)) = self.owner(ticket, false).filter(|_| !chosen.params.is_empty()) {
+                    job.chosen(segment, chosen);
+                }
                 self.with_scheduler(|scheduler, _| scheduler.admitted(ticket, steps_left));
             }
             Event::Chunk { ticket, pcm, last, transcript } => self.chunk(ticket, pcm, last, transcript),

@@ -21,7 +21,7 @@ use super::{
     verify::Heard,
 };
 use crate::{
-    engine::{Segment, Transcript},
+    engine::{Chosen, Params, Segment, Transcript},
     error::Error,
     scheduler::{Class, RequestId, Work},
     text::Place,
@@ -104,6 +104,10 @@ struct State {
     heard: Vec<Heard>,
     /// Of segments that are not complete.
     transcripts: HashMap<usize, Transcript>,
+    /// What their engines chose for them.
+    params: HashMap<usize, Params>,
+    /// Some of it was chosen for want of time.
+    hurried: bool,
     /// Of every segment that is complete and in order.
     captions: Vec<Arc<Caption>>,
     /// Further segments may come.
@@ -158,6 +162,8 @@ impl Job {
                 gathered: HashMap::new(),
                 heard: vec![Heard::default(); segments],
                 transcripts: HashMap::new(),
+                params: HashMap::new(),
+                hurried: false,
                 captions: Vec::with_capacity(segments),
                 open,
                 end: None,
@@ -224,7 +230,7 @@ impl Job {
             state.end = Some(Ok(()));
         }
         let news = self.after_read(&mut state);
-        if complete && state.let_go == 0 {
+        if complete && state.let_go == 0 && !state.hurried {
             // Before anyone sees the end: whoever asks again then finds the result.
             self.shelf.keep(&self.script, || self.spoken(&state));
         }
@@ -249,6 +255,18 @@ impl Job {
         held.words.extend(transcript.words);
     }
 
+    /// Its engine took segment `index` and made these choices for it.
+    pub fn chosen(&self, index: usize, chosen: Chosen) {
+        let mut state = self.state.lock();
+        state.hurried |= chosen.hurried;
+        state.params.insert(index, chosen.params);
+    }
+
+    /// What was chosen for segment `index`, once its engine has taken it.
+    pub fn params(&self, index: usize) -> Params {
+        self.state.lock().params.get(&index).cloned().unwrap_or_default()
+    }
+
     /// Collects a segment whose engine has another rate; gives all of it with the last piece.
     pub fn gather(&self, index: usize, pcm: Vec<f32>, last: bool) -> Option<Vec<f32>> {
         let mut state = self.state.lock();
@@ -267,6 +285,7 @@ impl Job {
         state.heard[index] = Heard::default();
         state.early.remove(&index);
         state.transcripts.remove(&index);
+        state.params.remove(&index);
         state.gathered.remove(&index);
         true
     }
@@ -404,9 +423,10 @@ impl State {
             self.segment_ends.push(self.let_go + self.chunks.len());
             let line = &lines[index];
             let transcript = self.transcripts.remove(&index).unwrap_or_default();
+            let params = self.params.get(&index).cloned().unwrap_or_default();
             let samples = self.complete_samples..self.samples;
             let (text, rate) = (&line.segment.text, script.sample_rate_hz);
-            self.captions.push(Arc::new(Caption::new(index, text, &line.place, transcript, samples, rate)));
+            self.captions.push(Arc::new(Caption::new(index, text, &line.place, transcript, params, samples, rate)));
             self.complete_samples = self.samples;
             let next = self.segment_ends.len();
             for chunk in self.early.remove(&next).unwrap_or_default() {

@@ -10,7 +10,7 @@ use super::{
     job::{Job, Polled},
     shelf::Shelf,
 };
-use crate::error::Error;
+use crate::{engine::Params, error::Error};
 
 /// Speech under way, for one listener. Dropping it leaves the job; the last one out cancels it.
 pub struct Speaking {
@@ -117,6 +117,17 @@ impl Speaking {
                     Polled::Wait => drop(ear.changed.changed().await),
                 }
             },
+        }
+    }
+
+    /// What the engine chose for the first segment where the request left the choice to it; known with its first sound.
+    #[must_use]
+    pub fn params(&self) -> Params {
+        match &self.source {
+            Source::Kept { spoken, .. } => {
+                spoken.captions.first().map(|caption| caption.params.clone()).unwrap_or_default()
+            }
+            Source::Live(ear) => ear.job.params(0),
         }
     }
 

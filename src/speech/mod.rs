@@ -20,7 +20,7 @@ pub mod subtitles;
 mod tests;
 mod verify;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub use caption::{Caption, CaptionWord, Said};
 pub use dictation::Dictation;
@@ -29,7 +29,7 @@ pub use seed::SEED_LIMIT;
 pub use service::Speech;
 
 use crate::{
-    engine::EngineInfo,
+    engine::{EngineInfo, Params},
     scheduler::{Class, Owner},
     voices::Voice,
 };
@@ -61,7 +61,7 @@ pub struct SpeechRequest {
     pub streamed: bool,
     pub class: Class,
     pub owner: Owner,
-    pub params: BTreeMap<String, serde_json::Value>,
+    pub params: Params,
 }
 
 /// One engine, for lists and readiness.

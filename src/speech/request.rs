@@ -1,6 +1,6 @@
 //! What a request comes down to: checked values, the key under which its result is found, and its seed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     SpeechRequest,
@@ -10,7 +10,13 @@ use super::{
     route::Stop,
     seed,
 };
-use crate::{config::Config, engine::Segment, error::Error, text::Piece, voices::Voice};
+use crate::{
+    config::Config,
+    engine::{Params, Segment},
+    error::Error,
+    text::Piece,
+    voices::Voice,
+};
 
 /// Factors of the voice's own pace.
 const SPEED: std::ops::RangeInclusive<f64> = 0.25..=4.0;
@@ -21,7 +27,9 @@ pub(super) struct Resolved {
     pub seed: u64,
     pub speed: f64,
     pub language: Option<String>,
-    pub params: Arc<BTreeMap<String, serde_json::Value>>,
+    pub params: Arc<Params>,
+    /// As of `Segment`.
+    pub timed: bool,
 }
 
 pub(super) fn resolve(
@@ -53,7 +61,14 @@ pub(super) fn resolve(
     let shared = request.cache && request.seed != Some(-1);
     let key = shared
         .then(|| *blake3::Hasher::new().update(identity.as_bytes()).update(&seed.to_le_bytes()).finalize().as_bytes());
-    Ok(Resolved { key, seed, speed, language: request.language.clone(), params: Arc::new(request.params.clone()) })
+    Ok(Resolved {
+        key,
+        seed,
+        speed,
+        language: request.language.clone(),
+        params: Arc::new(request.params.clone()),
+        timed: request.seed.is_none_or(|seed| seed < 0),
+    })
 }
 
 /// Everything that the samples depend on, but the seed.
@@ -110,6 +125,7 @@ pub(super) fn lines(
             seed: seed::mix(resolved.seed, from + index),
             speed: resolved.speed,
             params: Arc::clone(&resolved.params),
+            timed: resolved.timed,
         }),
     };
     pieces.enumerate().map(line).collect()

@@ -133,6 +133,7 @@ mod tests {
             text: text.to_owned(),
             spoken: text.to_owned(),
             words: if words { text.split(' ').map(word).collect() } else { Vec::new() },
+            params: crate::engine::Params::new(),
         }
     }
 

@@ -415,3 +415,27 @@ async fn what_is_wrong_with_a_request_is_told() {
     assert_eq!(error(|request| request.voice = Some("../x".to_owned())).await, "voice_not_found");
     assert_eq!(error(|request| request.engine = Some("gpt".to_owned())).await, "model_not_found");
 }
+
+#[tokio::test]
+async fn what_an_engine_chose_is_told_and_kept_unless_time_was_short() {
+    let speech = simple(|options| options.info.cost.steps = 3).await;
+    let told = |speaking: &Speaking| speaking.params().get("steps").cloned();
+    for (text, cached) in [("Please [choose] now.", true), ("Please [hurry] now.", false)] {
+        for again in [false, true] {
+            let mut speaking = speech.speak(request(text)).await.unwrap();
+            assert_eq!(speaking.cached, cached && again, "{text}");
+            assert!(speaking.next_sound().await.unwrap().is_some());
+            assert_eq!(told(&speaking), Some(3.into()), "{text}");
+            all(speaking).await.unwrap();
+        }
+        let caption = captions(speech.speak(request(text)).await.unwrap()).await.remove(0).0;
+        assert_eq!(caption.params["steps"], 3);
+    }
+    // With a seed of its own the engine is not told of its time.
+    let seeded = speech.speak(SpeechRequest { seed: Some(7), ..request("Please [hurry] now.") }).await.unwrap();
+    let caption = captions(seeded).await.remove(0).0;
+    assert!(caption.params.is_empty());
+    let mut plain = speech.speak(request("Please say it.")).await.unwrap();
+    plain.next_sound().await.unwrap();
+    assert_eq!(told(&plain), None);
+}

@@ -1,6 +1,7 @@
 """fake: a deterministic tone for tests and simulations. Its pitch follows text, voice and seed, its length the text
 and the speed; its options set how long everything takes. With ``faults = true``, markers in the text make it fail in
-every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``)."""
+every way in which an engine can (``[raise]``, ``[nan]``, ``[hang]`` …, see ``_FAULTS``). ``[choose]`` makes it tell
+what it chose, and that this was for want of time if it has less than a second."""
 
 from __future__ import annotations
 
@@ -14,7 +15,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Transcript, Voice, Word
+from ishowtts.engine import (
+    Admitted,
+    Chunk,
+    Conditioning,
+    Cost,
+    EngineInfo,
+    Pcm,
+    Segment,
+    Spoken,
+    Transcript,
+    Voice,
+    Word,
+)
 from ishowtts.engines import options
 from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
 
@@ -22,6 +35,7 @@ _AMPLITUDE = 0.25
 _HANG_S = 24 * 3600.0
 _SLOW_FACTOR = 20
 _FAULTS = (
+    "choose",
     "refuse",
     "invalid",
     "raise",
@@ -126,7 +140,7 @@ class Fake:
             raise InvalidSetting(f"the fake engine does not take the voice {voice.id!r}")
         return Tone(voice.id)
 
-    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         if not isinstance(conditioning, Tone):
             raise TypeError("a conditioning of another engine")
         if slot in self._saying or not 0 <= slot < self._options.slots:
@@ -139,6 +153,9 @@ class Fake:
         if "invalid" in faults:
             raise InvalidSetting("the fake engine was told not to accept this")
         self._saying[slot] = _Saying(segment, self._tone(segment, conditioning), faults)
+        if "choose" in faults:
+            hurried = segment.budget_ms is not None and segment.budget_ms < 1e3
+            return Admitted(self._options.steps, {"steps": self._options.steps, "timed": hurried}, hurried)
         return self._options.steps
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:

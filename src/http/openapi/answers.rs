@@ -315,6 +315,10 @@ fn sound(description: &str) -> ResponseBuilder {
         .header(of(&call::ENGINE), told("Which engine speaks", text()))
         .header(of(&call::VOICE), told("Which voice speaks", text()))
         .header(of(&call::CACHE), told("`hit`: nothing had to be spoken; else `miss`", text()))
+        .header(
+            of(&call::PARAMS),
+            told("JSON: what the engine chose for the first segment where `params` left the choice to it", text()),
+        )
         .header(of(&call::IGNORED), told("Names of fields that changed nothing", text()));
     for format in Format::ALL {
         let kind = format.content_type(EXAMPLE_RATE_HZ);

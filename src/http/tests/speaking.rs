@@ -71,6 +71,17 @@ async fn seeds_are_told_and_the_cache_answers_again() {
 }
 
 #[tokio::test]
+async fn what_the_engine_chose_is_told_in_a_header_also_from_the_cache() {
+    let app = app().await;
+    for cache in ["miss", "hit"] {
+        let answer = say(&app, json!({"input": "Please [choose] now."})).await;
+        assert_eq!(answer.header("x-ishowtts-cache"), Some(cache));
+        assert_eq!(answer.header("x-ishowtts-params"), Some(r#"{"steps":1}"#));
+    }
+    assert_eq!(say(&app, json!({"input": "Some words."})).await.header("x-ishowtts-params"), None);
+}
+
+#[tokio::test]
 async fn openais_names_and_unknown_fields_are_taken() {
     let app = app().await;
     let answer = say(

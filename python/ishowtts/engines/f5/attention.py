@@ -31,25 +31,35 @@ def choose(device: torch.device, dtype: torch.dtype) -> Attention:
 
 def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
     """Products over some heads, and some queries where even one head's scores are too many."""
+    if pack.fixed:
+        return masked(q, k, v, pack)
     heads, tokens, dim = q.shape
     out = q.new_empty(tokens, heads, dim)
-    by_head = out.transpose(0, 1)
     for start, end in pack.segments:
-        frames = end - start
-        bytes_each = frames * frames * q.element_size()
-        some = max(1, min(heads, _SCORES_BYTES // bytes_each))
-        rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
-        for head in range(0, heads, some):
-            keys, values = k[head : head + some, start:end].transpose(1, 2), v[head : head + some, start:end]
-            for row in range(start, end, rows):
-                last = min(row + rows, end)
-                scores = torch.bmm(q[head : head + some, row:last], keys)
-                by_head[head : head + some, row:last] = torch.bmm(torch.softmax(scores, -1), values)
+        product(q[:, start:end], k[:, start:end], v[:, start:end], out[start:end])
     return out.view(tokens, heads * dim)
+
+
+def product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> None:
+    """Of one segment, into ``[frames, heads, dim_head]``. Tensors of its own are quicker than parts of larger ones,
+    which oneDNN has to be given copies of."""
+    heads, frames, _ = q.shape
+    by_head = out.transpose(0, 1)
+    bytes_each = frames * frames * q.element_size()
+    some = max(1, min(heads, _SCORES_BYTES // bytes_each))
+    rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
+    for head in range(0, heads, some):
+        keys, values = k[head : head + some].transpose(1, 2), v[head : head + some]
+        for row in range(0, frames, rows):
+            last = min(row + rows, frames)
+            scores = torch.bmm(q[head : head + some, row:last], keys)
+            by_head[head : head + some, row:last] = torch.bmm(torch.softmax(scores, -1), values)
 
 
 def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
     """torch's fused kernel, segment by segment; together where all are of one length."""
+    if pack.fixed:
+        return masked(q, k, v, pack)
     heads, tokens, dim = q.shape
     if len({end - start for start, end in pack.segments}) == 1:
         split = (heads, len(pack.segments), -1, dim)
@@ -73,6 +83,17 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> tor
     out = varlen_attn(parts[0], parts[1], parts[2], starts, starts, longest, longest, scale=1.0)
     assert isinstance(out, torch.Tensor)
     return out.reshape(tokens, heads * dim)
+
+
+def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
+    """torch's fused kernel over all tokens, those of other segments masked. Nothing in it but tensors depends on where
+    segments lie, so it can be captured; but it works out what is masked, too."""
+    heads, tokens, dim = q.shape
+    numbers = torch.arange(tokens, dtype=torch.int32, device=q.device)
+    segment = torch.bucketize(numbers, pack.cumulative[1:], right=True)
+    same = segment[:, None] == segment[None]
+    out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=same, scale=1.0)[0]
+    return out.transpose(0, 1).reshape(tokens, heads * dim)
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""One layer of the DiT, in floating point or with int8 products. Runs on the engine's thread.
+"""One layer of the DiT, in floating point or with int8 or float8 products. Runs on the engine's thread.
 
 Source: ``DiTBlock`` and ``AttnProcessor`` in ``f5_tts/model/modules.py`` of f5-tts 1.1.22.
 """
@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 
+from ishowtts.engines.f5 import attention
 from ishowtts.engines.f5.attention import Attention
 from ishowtts.engines.f5.config import Architecture
-from ishowtts.engines.f5.elementwise import Elementwise
-from ishowtts.engines.f5.linear import Int8Linear, Linear
+from ishowtts.engines.f5.elementwise import Elementwise, Lookup
+from ishowtts.engines.f5.linear import Fp8Linear, Int8Linear, Linear
 from ishowtts.engines.f5.pack import Pack, Span
 from ishowtts.engines.f5.precision import Precision
 
@@ -24,11 +25,27 @@ _SHIFT_ATTENTION, _SCALE_ATTENTION, _GATE_ATTENTION, _SHIFT_FF, _SCALE_FF, _GATE
 
 
 @dataclass(frozen=True)
+class Table:
+    """A layer's modulations of all requests for one span of all tokens."""
+
+    rows: torch.Tensor
+    """``[requests, 6, dim]``"""
+    index: torch.Tensor
+    """The request of each token."""
+    looked_up: bool
+    """By whom it is given to (``Elementwise.looks_up``); else each token's row is copied for it."""
+
+    def __getitem__(self, which: int) -> torch.Tensor | Lookup:
+        rows = self.rows[:, which]
+        return Lookup(rows, self.index) if self.looked_up else rows[self.index]
+
+
+@dataclass(frozen=True)
 class Vectors:
-    """A layer's modulations: for each span of tokens ``[6, dim]``, or ``[6, tokens, dim]`` for one span of all."""
+    """A layer's modulations: for each span of tokens ``[6, dim]``, or one table for one span of all."""
 
     spans: list[Span]
-    rows: list[torch.Tensor]
+    rows: list[torch.Tensor] | list[Table]
 
     def each(self, function: Callable[..., Any], *tensors: torch.Tensor) -> Any:
         """``function(*parts, row)`` of every span, put together."""
@@ -88,6 +105,12 @@ class _Layer:
         config = self._config
         if self._norms:
             qkv = self._normed(qkv)
+        if self._attend is attention.products and not pack.fixed:
+            out = qkv.new_empty(qkv.shape[0], config.heads, config.dim_head)
+            for start, end in pack.segments:
+                q, k, v = self._ops.rope(qkv[start:end], pack.cis[start:end], config.heads, config.positioned_heads)
+                attention.product(q, k, v, out[start:end])
+            return out.view(qkv.shape[0], -1)
         q, k, v = self._ops.rope(qkv, pack.cis, config.heads, config.positioned_heads)
         return self._attend(q, k, v, pack)
 
@@ -123,17 +146,37 @@ class Int8Block(_Layer):
 
     def __call__(self, hidden: torch.Tensor, vectors: Vectors, pack: Pack) -> torch.Tensor:
         ops, qkv, out, widen, narrow = self._ops, self._qkv, self._out, self._widen, self._narrow
+        kind = torch.int8
 
         def gated(h: torch.Tensor, y: torch.Tensor, scale: torch.Tensor, m: torch.Tensor, linear: Any, at: int) -> Any:
             return ops.dequantise_gate(h, y, scale, linear.scale, linear.bias, m[at])
 
-        y, scale = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_ATTENTION], m[_SHIFT_ATTENTION]), hidden)
+        y, scale = vectors.each(
+            lambda h, m: ops.norm_quantise(h, m[_SCALE_ATTENTION], m[_SHIFT_ATTENTION], kind), hidden
+        )
         y = self._heads(ops.dequantise(qkv(y), scale, qkv.scale, qkv.bias, self._dtype), pack)
-        y, scale = ops.quantise(y)
+        y, scale = ops.quantise(y, kind)
         hidden = vectors.each(lambda h, y, s, m: gated(h, y, s, m, out, _GATE_ATTENTION), hidden, out(y), scale)
-        y, scale = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_FF], m[_SHIFT_FF]), hidden)
+        y, scale = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_FF], m[_SHIFT_FF], kind), hidden)
         y, scale = ops.dequantise_gelu_quantise(widen(y), scale, widen.scale, widen.bias)
         done: torch.Tensor = vectors.each(
             lambda h, y, s, m: gated(h, y, s, m, narrow, _GATE_FF), hidden, narrow(y), scale
         )
         return done
+
+
+class Fp8Block(_Layer):
+    """float8 products with a scale a token and a row, which the product itself applies; attention in bfloat16."""
+
+    def _linear(self, weight: torch.Tensor, bias: torch.Tensor) -> Fp8Linear:
+        return Fp8Linear(weight, bias, self._device)
+
+    def __call__(self, hidden: torch.Tensor, vectors: Vectors, pack: Pack) -> torch.Tensor:
+        ops, kind = self._ops, torch.float8_e4m3fn
+        y = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_ATTENTION], m[_SHIFT_ATTENTION], kind), hidden)
+        y = self._out(*ops.quantise(self._heads(self._qkv(*y), pack), kind))
+        hidden = vectors.each(lambda h, y, m: ops.gate(h, y, m[_GATE_ATTENTION]), hidden, y)
+        y = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_FF], m[_SHIFT_FF], kind), hidden)
+        y = self._narrow(*ops.quantise(F.gelu(self._widen(*y), approximate="tanh"), kind))
+        gated: torch.Tensor = vectors.each(lambda h, y, m: ops.gate(h, y, m[_GATE_FF]), hidden, y)
+        return gated

@@ -17,15 +17,18 @@ import torch.nn.functional as F
 
 from ishowtts.engines.f5 import attention, elementwise, modulation, schedule, text_embedding
 from ishowtts.engines.f5 import checkpoint as checkpoints
-from ishowtts.engines.f5.block import Block, FloatBlock, Int8Block, Vectors
+from ishowtts.engines.f5.block import Block, FloatBlock, Fp8Block, Int8Block, Table, Vectors
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import MAX_FRAMES, Architecture
+from ishowtts.engines.f5.graphs import Graphs, Sizes
 from ishowtts.engines.f5.linear import Linear
 from ishowtts.engines.f5.pack import Pack, lay_out, rotary_table
 from ishowtts.engines.f5.precision import Precision
 from ishowtts.engines.f5.text_embedding import Ids, TextEmbedding
 
 _CONV_KERNEL = 31
+CONV_REACH = _CONV_KERNEL // 2
+"""Frames that the positional convolution looks to either side."""
 _CONV_GROUPS = 16
 
 
@@ -75,8 +78,10 @@ class DiT:
         device, dtype = precision.device, precision.dtype
         self.config = config
         self.precision = precision
-        self._ops = elementwise.compiled() if compiled else elementwise.EAGER
+        self._ops = elementwise.choose(device, compiled)
         self._attention = attention.choose(device, dtype)
+        self.graphs: Graphs | None = None
+        """Whoever sets it has evaluations go through it."""
         self._pack: tuple[tuple[tuple[int, bool], ...], Pack] | None = None
         with checkpoint:
             checkpoints.check(checkpoint, shapes(config, vocabulary_size), config.name)
@@ -101,7 +106,8 @@ class DiT:
                 )
                 for index in (0, 2)
             ]
-            block: Callable[..., Block] = Int8Block if precision.int8 else FloatBlock
+            kinds: dict[str, Callable[..., Block]] = {"int8": Int8Block, "fp8": Fp8Block}
+            block = kinds.get(precision.name, FloatBlock)
             self._blocks = [
                 block(config, read, index, precision, self._ops, self._attention) for index in range(config.depth)
             ]
@@ -119,6 +125,16 @@ class DiT:
         kept = sum(tensor.nbytes for tensor in own) + convolutions + blocks + skip + self._out.nbytes
         return int(kept + self.text.nbytes + self.modulations.nbytes)
 
+    @property
+    def attends_by_tensors(self) -> bool:
+        """Whether tensors alone tell its attention where segments lie, at no extra cost."""
+        return self._attention is attention.varlen
+
+    @property
+    def sizes(self) -> Sizes:
+        config = self.config
+        return Sizes(config.dim, config.depth * 6 + 2, config.dim_head // 2, CONV_REACH)
+
     def prompt(self, ids: Ids, reference: torch.Tensor, frames: int) -> Prompt:
         """``reference``: the mel of the clip, ``[reference frames, mel_dim]``, not longer than ``frames``."""
         with_text, without = self.text.embed(ids, frames)
@@ -131,20 +147,33 @@ class DiT:
         pack = self._lay_out(evaluations)
         hidden = torch.cat([part for evaluation in evaluations for part in self._inputs(evaluation)])
         rows = [self.modulations.row(evaluation.t) for evaluation in evaluations]
-        out = self.core(hidden, rows, pack)
+        out = None if self.graphs is None else self.graphs.run(hidden, rows, pack)
+        if out is None:
+            out = self.core(hidden, self._stacked(rows), pack)
         return [_guide(out[start:end], e) for e, (start, end) in zip(evaluations, pack.spans, strict=True)]
 
-    def core(self, hidden: torch.Tensor, rows: Sequence[torch.Tensor], pack: Pack) -> torch.Tensor:
-        """From projected inputs, float32 ``[tokens, dim]``, to flows ``[tokens, mel_dim]``; writes into ``hidden``."""
+    def core(self, hidden: torch.Tensor, rows: Sequence[torch.Tensor] | torch.Tensor, pack: Pack) -> torch.Tensor:
+        """From projected inputs, float32 ``[tokens, dim]``, to flows ``[tokens, mel_dim]``. ``rows``: the modulations
+        of each request, or one tensor of all, in which each token then finds its own."""
         hidden = hidden + self._place(hidden, pack).float()
         residual = hidden.clone() if self._skip is not None else None
-        stack = torch.stack(tuple(rows)) if self.precision.device.type == "cuda" and len(rows) > 1 else None
         for index, block in enumerate(self._blocks):
-            hidden = block(hidden, _vectors(rows, stack, index, pack), pack)
+            hidden = block(hidden, self._vectors(rows, index, pack), pack)
         if self._skip is not None and residual is not None:
             hidden = self._skip(torch.cat((hidden, residual), -1).to(self.precision.dtype)).float()
-        vectors = _vectors(rows, stack, len(self._blocks), pack)
+        vectors = self._vectors(rows, len(self._blocks), pack)
         return self._out(vectors.each(lambda part, m: self._ops.norm(part, m[0], m[1], torch.float32), hidden))
+
+    def _stacked(self, rows: list[torch.Tensor]) -> list[torch.Tensor] | torch.Tensor:
+        """One launch for all requests of a step; on a CPU each is done by itself."""
+        together = self._ops.looks_up or (self.precision.device.type == "cuda" and len(rows) > 1)
+        return torch.stack(rows) if together else rows
+
+    def _vectors(self, rows: Sequence[torch.Tensor] | torch.Tensor, index: int, pack: Pack) -> Vectors:
+        part = slice(index * 6, index * 6 + 6)
+        if isinstance(rows, torch.Tensor):
+            return Vectors([(0, pack.tokens)], [Table(rows[:, part], pack.index, self._ops.looks_up)])
+        return Vectors(pack.spans, [row[part] for row in rows])
 
     def _inputs(self, evaluation: Evaluation) -> list[torch.Tensor]:
         projected = evaluation.x @ self._from_noise
@@ -163,13 +192,13 @@ class DiT:
     def _place(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
         """The positional convolution, which must not look across segments."""
         hidden = hidden.to(self.precision.dtype)
-        if self.precision.device.type == "cpu":
+        if self.precision.device.type == "cpu" and not pack.fixed:
             return torch.cat([self._convolve(hidden[start:end].t()[None])[0].t() for start, end in pack.segments])
         return self._place_together(hidden, pack)
 
     def _place_together(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
         """All segments in one row, with zeros between them as wide as the kernel reaches."""
-        places, length = pack.gapped(_CONV_KERNEL // 2)
+        places, length = pack.gapped(CONV_REACH)
         row = hidden.new_zeros(length, hidden.shape[1])
         row[places] = hidden
         inside = hidden.new_zeros(length)
@@ -178,7 +207,7 @@ class DiT:
 
     def _convolve(self, x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
         for weight, bias in self._convolutions:
-            x = F.mish(F.conv1d(x, weight, bias, padding=_CONV_KERNEL // 2, groups=_CONV_GROUPS))
+            x = F.mish(F.conv1d(x, weight, bias, padding=CONV_REACH, groups=_CONV_GROUPS))
             if inside is not None:
                 x = x * inside
         return x
@@ -223,10 +252,3 @@ def _guide(out: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
         return out
     with_prompt, without = out.chunk(2)
     return with_prompt + (with_prompt - without) * evaluation.cfg_strength
-
-
-def _vectors(rows: Sequence[torch.Tensor], stack: torch.Tensor | None, index: int, pack: Pack) -> Vectors:
-    last = index * 6 + 6
-    if stack is not None:
-        return Vectors([(0, pack.tokens)], [stack[:, index * 6 : last].transpose(0, 1)[:, pack.index]])
-    return Vectors(pack.spans, [row[index * 6 : last] for row in rows])

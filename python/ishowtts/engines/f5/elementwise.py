@@ -9,40 +9,57 @@ token. Pure; no thread of its own.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from ishowtts.directories import cache_directory
+
 EPSILON = 1e-6
-_LEAST_SCALE = 1e-8
-_GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
-_GELU_CUBE = 0.044715 * _GELU_SLOPE
+LEAST_SCALE = 1e-8
+GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
+GELU_CUBE = 0.044715 * GELU_SLOPE
 
 Quantised = tuple[torch.Tensor, torch.Tensor]
-"""int8 tokens and float32 scales ``[tokens, 1]``."""
+"""Tokens in int8 or float8 and float32 scales ``[tokens, 1]``."""
+GREATEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A modulation for every token: its request's row."""
+
+    rows: torch.Tensor
+    """``[requests, dim]``, rows may lie apart."""
+    index: torch.Tensor
+    """``[tokens]``"""
 
 
 @dataclass(frozen=True)
 class Elementwise:
     """``h`` is the residual stream, float32 ``[tokens, dim]``."""
 
-    norm: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.dtype], torch.Tensor]
+    norm: Callable[[torch.Tensor, Any, Any, torch.dtype], torch.Tensor]
     """``layer_norm(h) * scale + shift``."""
     rope: Callable[[torch.Tensor, torch.Tensor, int, int], torch.Tensor]
     """``[tokens, 3 * heads * dim_head]`` to ``[3, heads, tokens, dim_head]``, positions given to some heads."""
-    gate: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    gate: Callable[[torch.Tensor, torch.Tensor, Any], torch.Tensor]
     """``h + y * gate``; may write into ``h``."""
-    norm_quantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Quantised]
-    quantise: Callable[[torch.Tensor], Quantised]
+    norm_quantise: Callable[[torch.Tensor, Any, Any, torch.dtype], Quantised]
+    quantise: Callable[[torch.Tensor, torch.dtype], Quantised]
+    """To int8 or float8, a scale a token."""
     dequantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.dtype], torch.Tensor]
-    dequantise_gate: Callable[
-        [torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor
-    ]
+    """int32 products to ``dtype``: by the token's scale and the row's, biased."""
+    dequantise_gate: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Any], torch.Tensor]
     dequantise_gelu_quantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], Quantised]
+    looks_up: bool = False
+    """Whether modulations may come as :class:`Lookup`."""
 
 
 def _norm(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -71,18 +88,19 @@ def _gate(h: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
     return h.addcmul_(y.float(), gate)
 
 
-def _quantise(y: torch.Tensor) -> Quantised:
+def _quantise(y: torch.Tensor, kind: torch.dtype) -> Quantised:
     y = y.float()
-    scale = y.abs().amax(-1, keepdim=True).clamp(min=_LEAST_SCALE) / 127
-    return (y / scale).round().to(torch.int8), scale
+    scale = y.abs().amax(-1, keepdim=True).clamp(min=LEAST_SCALE) / GREATEST[kind]
+    scaled = y / scale
+    return (scaled.round() if kind == torch.int8 else scaled).to(kind), scale
 
 
-def _norm_quantise(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> Quantised:
-    return _quantise(_norm(h, scale, shift, torch.float32))
+def _norm_quantise(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, kind: torch.dtype) -> Quantised:
+    return _quantise(_norm(h, scale, shift, torch.float32), kind)
 
 
-def _norm_quantise_plain(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> Quantised:
-    return _quantise(F.layer_norm(h, h.shape[-1:], None, None, EPSILON) * scale + shift)
+def _norm_quantise_plain(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, kind: torch.dtype) -> Quantised:
+    return _quantise(F.layer_norm(h, h.shape[-1:], None, None, EPSILON) * scale + shift, kind)
 
 
 def _scaled(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -102,12 +120,12 @@ def _dequantise_gate(
 
 
 def _dequantise_gelu_quantise(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> Quantised:
-    return _quantise(_gelu(_scaled(y, token, row, bias)))
+    return _quantise(_gelu(_scaled(y, token, row, bias)), torch.int8)
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:
     # 0.5 * (1 + tanh(u)) is sigmoid(2 u), and torch's sigmoid takes a third of the time of its tanh on a CPU.
-    return x * torch.sigmoid(x * (_GELU_SLOPE + _GELU_CUBE * x * x))
+    return x * torch.sigmoid(x * (GELU_SLOPE + GELU_CUBE * x * x))
 
 
 EAGER = Elementwise(
@@ -117,7 +135,9 @@ EAGER = Elementwise(
 
 @lru_cache(maxsize=1)
 def compiled() -> Elementwise:
-    """The same, compiled with their first use (some seconds each; the compiler keeps what it made on disk)."""
+    """The same, compiled with their first use: some seconds each. What was made is kept on disk, and not where a
+    restart of the machine loses it."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "torchinductor"))
     plain: dict[str, Callable[..., Any]] = {
         "norm_quantise": _norm_quantise_plain,
         "quantise": _quantise,
@@ -126,3 +146,21 @@ def compiled() -> Elementwise:
         "dequantise_gelu_quantise": _dequantise_gelu_quantise,
     }
     return replace(EAGER, **{name: torch.compile(function, dynamic=True) for name, function in plain.items()})
+
+
+def choose(device: torch.device, compiled_too: bool) -> Elementwise:
+    """The fastest that the device can do."""
+    ops = compiled() if compiled_too else EAGER
+    if device.type != "cuda":
+        return ops
+    kernels = _triton()
+    return ops if kernels is None else kernels.fused(ops)
+
+
+def _triton() -> ModuleType | None:
+    """Triton comes with torch where that has CUDA, but not on every platform."""
+    try:
+        from ishowtts.engines.f5 import triton_kernels
+    except ImportError:
+        return None
+    return triton_kernels

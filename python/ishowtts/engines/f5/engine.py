@@ -7,21 +7,25 @@ but read-only tensors.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from ishowtts.engine import Chunk, Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice
+from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Segment, Spoken, Voice
 from ishowtts.engines import options
-from ishowtts.engines.f5 import identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import graphs, identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import output as outputs
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.clip import read_clip
-from ishowtts.engines.f5.config import FRAMES_PER_S, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
+from ishowtts.engines.f5.config import FRAMES_PER_S, HOP, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
 from ishowtts.engines.f5.dit import DiT
-from ishowtts.engines.f5.mel import log_mel
+from ishowtts.engines.f5.levels import Hearing, Levels
+from ishowtts.engines.f5.output import Output, Taking
 from ishowtts.engines.f5.params import Params
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
@@ -50,24 +54,27 @@ class Options:
     dtype: str = "auto"
     compile: str = "auto"
     """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler."""
+    graphs: bool = True
+    """On CUDA: steps of up to 8,192 tokens are captured once and replayed."""
     nfe_steps: int = 32
     """Of requests that do not say; 0: ``auto``."""
     max_slots: int = 0
     """0: as many as fit the memory."""
+    memory_mb: int = 0
+    """On CUDA: what the process takes of the device's memory at most; 0: what is free."""
     text_cache_mb: int = 64
+    reference_cache_mb: int = 64
+    """Of mel spectrograms of references on the device."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A voice, prepared."""
+    """A voice, prepared. How the model hears it is in :class:`Levels`."""
 
     clip: PreparedClip
-    level: Level
-    """At upstream's target level; others are made when a request asks for them."""
-
-    @property
-    def nbytes(self) -> int:
-        return int(self.level.mel.nbytes + self.clip.samples.nbytes)
+    nbytes: int
+    """Of the clip, and of the spectrogram at upstream's level."""
+    number: int = field(default_factory=itertools.count().__next__)
 
 
 @dataclass
@@ -77,9 +84,13 @@ class F5:
     dit: DiT
     vocos: Vocos
     vocabulary: dict[str, int]
+    levels: Levels
+    output: Output
     info: EngineInfo
     default_steps: int | str = 32
     _slots: dict[int, Saying] = field(default_factory=dict)
+    _sounding: dict[int, Taking] = field(default_factory=dict)
+    """Slots whose piece is on its way from the vocoder."""
 
     def normalise(self, text: str, language: str | None) -> list[Spoken]:
         from ishowtts.text import normalise
@@ -101,56 +112,78 @@ class F5:
         clip = prepare_clip(frames, rate_hz, voice.reference_text or "", prepared=prepared)
         if len(clip.samples) < SAMPLE_RATE_HZ // 10:
             raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
-        return Reference(clip, self._level(clip, TARGET_RMS))
+        level_bytes = (len(clip.samples) // HOP + 1) * self.dit.config.mel_dim * 4
+        reference = Reference(clip, clip.samples.nbytes + level_bytes)
+        self.levels.get(Hearing(reference.number, TARGET_RMS), clip)
+        return reference
 
-    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int:
+    def admit(self, slot: int, segment: Segment, conditioning: Conditioning) -> int | Admitted:
         if not isinstance(conditioning, Reference):
             raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
         if slot in self._slots or not 0 <= slot < self.info.max_slots:
             raise RuntimeError(f"slot {slot} is not free")
         chosen = params.read(segment.params, self.default_steps)
         said = self._said(segment, chosen)
-        clip, level = conditioning.clip, conditioning.level
+        clip, longest_s = conditioning.clip, 0.0
         if chosen.short.reference_s > 0 and short_texts.is_short(said):
-            clip = short_texts.shortened(clip, chosen.short.reference_s)
-        if clip is not conditioning.clip or chosen.target_rms != TARGET_RMS:
-            level = self._level(clip, chosen.target_rms)
-        pieces = self._pieces(said, segment.speed, clip, level, chosen)
+            longest_s = chosen.short.reference_s
+            clip = short_texts.shortened(clip, longest_s)
+        level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
+        affordable = math.inf
+        if segment.budget_ms is not None:
+            affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
+        pieces = self._pieces(said, segment.speed, clip, level, chosen, affordable)
         with torch.inference_mode():
             self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
             saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
         self._slots[slot] = saying
-        return saying.steps_left
+        if chosen.nfe_steps != params.AUTO:
+            return saying.steps_left
+        steps = [len(piece.times) - 1 for piece in pieces]
+        hurried = any(taken < chosen.steps(piece.text) for taken, piece in zip(steps, pieces, strict=True))
+        told = steps[0] if len(set(steps)) == 1 else steps
+        return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
+        due = [slot for slot in slots if slot in self._sounding]
+        moving = [slot for slot in slots if slot not in self._sounding]
         with torch.inference_mode():
-            failures = self._advance({slot: self._slots[slot] for slot in slots})
+            failures = self._advance({slot: self._slots[slot] for slot in moving}) if moving else {}
         for slot, error in failures.items():
             del self._slots[slot]
             yield _failed(slot, error)
         # The shortest first: its listener need not wait for the others' vocoding.
-        finished = [slot for slot in slots if slot not in failures and self._slots[slot].piece_done]
-        for slot in sorted(finished, key=lambda slot: self._slots[slot].frames):
-            yield self._finish(slot)
+        finished = [slot for slot in moving if slot not in failures and self._slots[slot].piece_done]
+        finished.sort(key=lambda slot: self._slots[slot].frames)
+        for slot in finished:
+            failed = self._vocode(slot)
+            if failed is not None:
+                yield failed
+        # Sound that goes on beside the steps is taken with the next one, if there is anything to do meanwhile.
+        if not self.output.beside or all(slot in self._sounding for slot in self._slots):
+            due += finished
+        for slot in due:
+            if slot in self._sounding:
+                yield self._finish(slot)
 
     def cancel(self, slot: int) -> None:
         self._slots.pop(slot, None)
+        self._sounding.pop(slot, None)
 
     def forget(self, conditioning: Conditioning) -> None:
-        pass
+        if isinstance(conditioning, Reference):
+            self.levels.forget(conditioning.number)
 
     def close(self) -> None:
         self._slots.clear()
+        self._sounding.clear()
+        self.levels.close()
+        self.output.close()
         device = self.dit.precision.device
-        del self.dit, self.vocos
+        if self.dit.graphs is not None:
+            self.dit.graphs.close()
+        del self.dit, self.vocos, self.output
         memory.give_back(device)
-
-    def _level(self, clip: PreparedClip, target_rms: float) -> Level:
-        samples, gain = clip.at_level(target_rms)
-        device = self.dit.precision.device
-        with torch.inference_mode():
-            mel = log_mel(torch.from_numpy(samples), self.dit.config.mel_dim).to(device)
-        return Level(mel, len(samples), gain)
 
     def _said(self, segment: Segment, chosen: Params) -> str:
         said = segment.text
@@ -159,7 +192,9 @@ class F5:
         _check_sayable(said, segment.text)
         return said
 
-    def _pieces(self, said: str, speed: float, clip: PreparedClip, level: Level, chosen: Params) -> list[Piece]:
+    def _pieces(
+        self, said: str, speed: float, clip: PreparedClip, level: Level, chosen: Params, affordable: float
+    ) -> list[Piece]:
         chunks = text.chunk_text(said, clip.chunk_bytes(speed))
         unknown = text.unknown_letters(text.to_tokens(said), self.vocabulary)
         if unknown:
@@ -177,7 +212,7 @@ class F5:
                     f"this would be {frames / FRAMES_PER_S:.0f} s with the reference, and the model has no positions "
                     f"beyond {MAX_FRAMES / FRAMES_PER_S:.0f} s"
                 )
-            pieces.append(Piece(ids, frames, chosen.times(chosen.steps(chunk))))
+            pieces.append(Piece(chunk, ids, frames, chosen.times(chosen.steps(chunk, affordable))))
         return pieces
 
     def _advance(self, sayings: Mapping[int, Saying]) -> dict[int, Exception]:
@@ -202,24 +237,30 @@ class F5:
             raise EngineBroken("the GPU has failed and needs a new process") from error
         memory.give_back(self.dit.precision.device)
 
+    def _vocode(self, slot: int) -> Chunk | None:
+        """Has a finished piece made into sound. Gives what to tell if it fails."""
+        try:
+            with torch.inference_mode():
+                self._sounding[slot] = self.output.begin(self._slots[slot].mel())
+        except Exception as error:
+            return self._broken_off(slot, error)
+        return None
+
     def _finish(self, slot: int) -> Chunk:
         saying = self._slots[slot]
         try:
             with torch.inference_mode():
-                pcm, last = saying.deliver(self._vocode(saying.mel()))
+                pcm, last = saying.deliver(self._sounding.pop(slot)())
         except Exception as error:
-            self._slots.pop(slot, None)
-            self._judge(error)
-            return _failed(slot, error)
+            return self._broken_off(slot, error)
         if last:
             del self._slots[slot]
         return Chunk(slot, pcm, last)
 
-    def _vocode(self, mel: torch.Tensor) -> Pcm:
-        if not bool(torch.isfinite(mel).all()):
-            raise ArithmeticError("the model gave values that are not finite")
-        pcm: Pcm = self.vocos.decode(mel).float().cpu().numpy()
-        return np.ascontiguousarray(pcm)
+    def _broken_off(self, slot: int, error: Exception) -> Chunk:
+        self.cancel(slot)
+        self._judge(error)
+        return _failed(slot, error)
 
 
 def _failed(slot: int, error: BaseException) -> Chunk:
@@ -241,11 +282,16 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     """From local files."""
     if chosen.compile not in _COMPILE:
         raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
-    if chosen.max_slots < 0 or chosen.text_cache_mb < 0:
-        raise InvalidSetting("[engines.f5] max_slots and text_cache_mb must not be negative")
+    sizes = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
+    if negative := [name for name in sizes if getattr(chosen, name) < 0]:
+        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
     torch.set_num_threads(max(1, threads))
     steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
     numbers = precision.choose(chosen.device, chosen.dtype)
+    if numbers.device.type == "cuda":
+        # Of this thread, which makes all steps: kernels go where it is.
+        torch.cuda.set_device(numbers.device)
+    memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
     compiled = chosen.compile == "on"
@@ -262,7 +308,9 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     cuda = numbers.device.type == "cuda"
     if not cuda:
         memory.keep_freed()
-    slots = chosen.max_slots or memory.slots(dit, numbers.device)
+    elif chosen.graphs:
+        dit.graphs = graphs.on_device(dit.core, dit.sizes, numbers.device, dit.attends_by_tensors)
+    slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
         revision=identity.revision(files, numbers, compiled),
@@ -280,10 +328,12 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     )
     info = replace(info, cost=warm_up.fit(dit, vocos, info.cost.steps))
     memory.give_back(numbers.device)
+    LOG.info("f5 keeps %s", memory.report(dit, vocos))
     if not cuda:
         LOG.warning(
             "f5 runs on the CPU, where it is slower than speech: %d steps of a sentence take about %.1f s",
             info.cost.steps,
             info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
         )
-    return F5(dit, vocos, vocabulary, info, steps)
+    levels = Levels(numbers.device, config.mel_dim, chosen.reference_cache_mb << 20)
+    return F5(dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps)

@@ -65,6 +65,26 @@ class Int8Linear:
         return torch._int_mm(quantised, self.weight)
 
 
+class Fp8Linear:
+    """Weights float8 (e4m3) with a scale a row; the input likewise with a scale a token. bfloat16 comes out."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, device: torch.device) -> None:
+        weight = weight.to(device, torch.float32)
+        scale = weight.abs().amax(1).clamp(min=1e-8) / 448
+        self.shape = (weight.shape[0], weight.shape[1])
+        self.weight = (weight / scale[:, None]).to(torch.float8_e4m3fn).contiguous().t()
+        self.scale = scale[None]
+        self.bias = torch.zeros_like(scale) if bias is None else bias.to(device, torch.float32)
+        self.bias = self.bias.to(torch.bfloat16)
+        self.nbytes = self.weight.nbytes + self.scale.nbytes + self.bias.nbytes
+
+    def __call__(self, quantised: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """float8 ``[tokens, in]`` and its scales ``[tokens, 1]`` to bfloat16 ``[tokens, out]``."""
+        return torch._scaled_mm(
+            quantised, self.weight, scale_a=scale, scale_b=self.scale, bias=self.bias, out_dtype=torch.bfloat16
+        )
+
+
 @lru_cache(maxsize=8)
 def can_prepack(dtype: torch.dtype) -> bool:
     """Whether the private operators are there and give what ``F.linear`` gives."""
@@ -88,4 +108,16 @@ def can_int8(device: torch.device) -> bool:
         ones = torch.ones(32, 32, dtype=torch.int8, device=device)
         return bool((torch._int_mm(ones, ones.t()) == 32).all())
     except (AttributeError, RuntimeError):
+        return False
+
+
+@lru_cache(maxsize=8)
+def can_fp8(device: torch.device) -> bool:
+    """Whether float8 products with a scale a token run on the device."""
+    try:
+        linear = Fp8Linear(torch.eye(32), None, device)
+        ones = torch.ones(32, 32, device=device)
+        found = linear(ones.to(torch.float8_e4m3fn), ones[:, :1].clone())
+        return bool(((found - 1).abs() < 0.1).all())
+    except (AttributeError, RuntimeError, ValueError, NotImplementedError):
         return False

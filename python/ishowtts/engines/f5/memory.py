@@ -8,6 +8,7 @@ import gc
 import torch
 
 from ishowtts.engines.f5.dit import DiT
+from ishowtts.engines.f5.vocos import Vocos
 
 _CPU_SLOTS = 8
 """Their states are a few MB each; a step advances one."""
@@ -21,11 +22,37 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _FATAL = ("illegal memory access", "device-side assert", "misaligned address", "unspecified launch failure")
 
 
-def slots(dit: DiT, device: torch.device) -> int:
-    """How many can be worked on at once."""
+def bound(device: torch.device, most_bytes: int) -> None:
+    """What is asked of the device beyond that is refused as out of memory; 0: no bound."""
+    if device.type == "cuda" and most_bytes:
+        _, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), device)
+
+
+def report(dit: DiT, vocos: Vocos) -> str:
+    """What is kept once it is loaded, and on CUDA what it took at most until then."""
+    parts = {"the model": dit.nbytes, "the vocoder": vocos.nbytes}
+    if dit.graphs is not None:
+        parts["the graphs' buffers"] = dit.graphs.nbytes
+    device = dit.precision.device
+    if device.type == "cuda":
+        parts["of the device in all"] = torch.cuda.memory_reserved(device)
+        parts["at most"] = torch.cuda.max_memory_reserved(device)
+    return ", ".join(f"{name} {nbytes / 2**20:.0f} MiB" for name, nbytes in parts.items())
+
+
+def slots(dit: DiT, device: torch.device, most_bytes: int = 0) -> int:
+    """How many can be worked on at once; ``most_bytes``: as ``bound``."""
     if device.type != "cuda":
         return _CPU_SLOTS
     free, _ = torch.cuda.mem_get_info(device)
+    if most_bytes:
+        free = max(0, min(free, most_bytes - torch.cuda.memory_reserved(device)))
+    return fitting(dit, free)
+
+
+def fitting(dit: DiT, free: int) -> int:
+    """So many long segments have room in ``free`` bytes."""
     config = dit.config
     # Prompts and x stay; the residual stream, projections and the feed-forward come and go.
     kept = 2 * config.dim * 4 + 2 * config.mel_dim * 4

@@ -29,7 +29,13 @@ class Pack:
     cumulative: torch.Tensor
     """Where segments begin, int32 ``[segments + 1]``."""
     longest: int
+    fixed: bool = False
+    """Its tensors are buffers whose contents change (graphs.py): ``segments`` is empty, ``longest`` an upper bound."""
     _gaps: tuple[torch.Tensor, int] | None = field(default=None, repr=False)
+
+    def set_gaps(self, places: torch.Tensor, length: int) -> None:
+        """What ``gapped`` gives, where it is known otherwise."""
+        self._gaps = places, length
 
     def gapped(self, gap: int) -> tuple[torch.Tensor, int]:
         """Where each token goes in a row with ``gap`` empty places around every segment, and that row's length."""

@@ -20,6 +20,9 @@ from ishowtts.errors import InvalidSetting
 AUTO = "auto"
 _SHORT_BYTES, _LONG_BYTES = 24, 60
 _AUTO_STEPS = (16, 10, 7)
+_FLOOR = 7
+_GRIDS = (16, 12, 10, 7, 6, 5, 4)
+"""What ``auto`` takes for want of time: the pruned grids, and the least there is."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Params:
 
     nfe_steps: int | str = 32
     """Evaluations of the flow, 4 to 64; ``auto``: by the text's length."""
+    nfe_adapt: bool = False
+    """Whether ``auto`` may take fewer where time is short. Never with a seed of the request's own."""
+    nfe_floor: int = _FLOOR
+    """``auto`` takes no fewer, whatever the text and the time."""
     schedule: str = "epss"
     """``epss`` takes the pruned grids where they are defined (5, 6, 7, 10, 12 and 16 steps), ``linear`` never."""
     sway: float | None = -1.0
@@ -48,16 +55,19 @@ class Params:
     short: ShortTexts = field(default_factory=ShortTexts)
     """``short_speed_rule``, ``short_padding`` and ``short_reference_s``: how texts of a few words are spoken."""
 
-    def steps(self, text: str) -> int:
+    def steps(self, text: str, affordable: float = math.inf) -> int:
         """Evaluations for ``text``.
 
         ``auto``: 16 below 24 bytes of UTF-8, 10 below 60, else 7. Short texts are where few steps lose words first,
-        and where more cost least.
+        and where more cost least. Of more than are ``affordable`` the next smaller grid is taken, down to the floor.
         """
         if self.nfe_steps != AUTO:
             return cast(int, self.nfe_steps)
         length = len(text.encode())
-        return _AUTO_STEPS[0] if length < _SHORT_BYTES else _AUTO_STEPS[1] if length < _LONG_BYTES else _AUTO_STEPS[2]
+        wanted = _AUTO_STEPS[0] if length < _SHORT_BYTES else _AUTO_STEPS[1] if length < _LONG_BYTES else _AUTO_STEPS[2]
+        if self.nfe_adapt and wanted > affordable:
+            wanted = next((steps for steps in _GRIDS if steps <= min(wanted, affordable)), _GRIDS[-1])
+        return max(wanted, self.nfe_floor)
 
     def times(self, steps: int) -> list[float]:
         """``steps + 1`` of them, from 0 to 1, each a float32."""
@@ -78,7 +88,10 @@ def read(given: Mapping[str, Any], nfe_steps: int | str) -> Params:
             meant = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
             raise InvalidSetting(f"f5 has no parameter {name!r}; {meant}")
     values: dict[str, Any] = {name: read_one(name, given[name]) for name, read_one in _READ.items() if name in given}
-    return Params(**({"nfe_steps": nfe_steps} | values), short=ShortTexts.read(given))
+    chosen = Params(**({"nfe_steps": nfe_steps} | values), short=ShortTexts.read(given))
+    if chosen.nfe_adapt and chosen.nfe_steps != AUTO:
+        raise InvalidSetting(f"nfe_adapt needs nfe_steps to be {AUTO!r}")
+    return chosen
 
 
 def read_steps(name: str, value: Any) -> int | str:
@@ -124,8 +137,16 @@ def _flag(name: str, value: Any) -> bool:
     raise InvalidSetting(f"{name} must be true or false, not {value!r}")
 
 
+def _floor(name: str, value: Any) -> int:
+    if value == AUTO:
+        raise InvalidSetting(f"{name} must be from {schedule.MIN_STEPS} to {schedule.MAX_STEPS}, not {value!r}")
+    return cast(int, read_steps(name, value))
+
+
 _READ = {
     "nfe_steps": read_steps,
+    "nfe_adapt": _flag,
+    "nfe_floor": _floor,
     "schedule": _schedule,
     "sway": _sway,
     "cfg_strength": lambda name, value: _number(name, value, 0.0, 10.0),
@@ -146,6 +167,13 @@ SCHEMA: Mapping[str, Any] = {
                 {"type": "integer", "minimum": schedule.MIN_STEPS, "maximum": schedule.MAX_STEPS},
                 {"const": AUTO},
             ]
+        },
+        "nfe_adapt": {"type": "boolean", "default": False},
+        "nfe_floor": {
+            "type": "integer",
+            "minimum": schedule.MIN_STEPS,
+            "maximum": schedule.MAX_STEPS,
+            "default": _FLOOR,
         },
         "schedule": {"enum": list(schedule.SCHEDULES)},
         "sway": {"type": ["number", "null"], "minimum": -1, "maximum": 2 / (math.pi - 2)},

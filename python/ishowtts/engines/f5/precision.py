@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ishowtts.engines.f5.linear import can_int8
+from ishowtts.engines.f5.linear import can_fp8, can_int8
 from ishowtts.errors import InvalidSetting
 
-DTYPES = ("auto", "fp32", "bf16", "fp16", "int8")
+DTYPES = ("auto", "fp32", "bf16", "fp16", "int8", "fp8")
 _FLOATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -18,14 +18,10 @@ class Precision:
     """The numeric path of the DiT. Text, times, x and the vocoder are float32 on every path."""
 
     name: str
-    """fp32, bf16, fp16 or int8."""
+    """fp32, bf16, fp16, int8 or fp8."""
     device: torch.device
     dtype: torch.dtype
-    """Of the products, or with int8 of the attention."""
-
-    @property
-    def int8(self) -> bool:
-        return self.name == "int8"
+    """Of the products, or with int8 and fp8 of the attention."""
 
 
 def choose(device: str, dtype: str) -> Precision:
@@ -38,6 +34,10 @@ def choose(device: str, dtype: str) -> Precision:
         if not can_int8(place):
             raise InvalidSetting(f"[engines.f5] dtype: {place} has no int8 products here")
         return Precision(name, place, _FLOATS[half(place)])
+    if name == "fp8":
+        if place.type != "cuda" or not can_fp8(place):
+            raise InvalidSetting(f"[engines.f5] dtype: {place} has no float8 products; Ada, Hopper and later GPUs do")
+        return Precision(name, place, torch.bfloat16)
     if name == "fp16" and place.type == "cpu":
         raise InvalidSetting("[engines.f5] dtype: fp16 is for GPUs; a CPU takes fp32, bf16 or int8")
     if name == "bf16" and place.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):

@@ -37,6 +37,7 @@ class Level:
 class Piece:
     """What the model makes in one run."""
 
+    text: str
     ids: Ids
     frames: int
     """Reference and speech."""

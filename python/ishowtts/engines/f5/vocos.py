@@ -76,7 +76,27 @@ class Vocos:
         out = self._out(F.layer_norm(hidden, (dim,), *self._last_norm, 1e-6)).t()
         magnitude, phase = out.chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
+        if mel.is_cuda:
+            # torch's own looks at the envelope on the host, and so waits for the device.
+            return overlap_add(spectrum, self._window)
         return torch.istft(spectrum[None], N_FFT, HOP, N_FFT, self._window, center=True)[0]
+
+
+def overlap_add(spectrum: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """What ``torch.istft`` gives of ``[bins, frames]``, centred."""
+    frames = torch.fft.irfft(spectrum.t(), N_FFT, dim=-1) * window
+    sound = _added(frames) / _added((window * window).expand_as(frames)).clamp(min=1e-11)
+    return sound[N_FFT // 2 : -(N_FFT // 2)]
+
+
+def _added(frames: torch.Tensor) -> torch.Tensor:
+    """``[frames, N_FFT]`` to sound, each a hop later than the one before."""
+    count, overlap = frames.shape[0], N_FFT // HOP
+    hops = frames.reshape(count, overlap, HOP)
+    out = frames.new_zeros(count + overlap - 1, HOP)
+    for number in range(overlap):
+        out[number : number + count] += hops[:, number]
+    return out.view(-1)
 
 
 def _weights(folder: Path) -> Path:

@@ -1,0 +1,170 @@
+"""f5's kernels for GPUs, as far as a CPU can run them: Triton's through its interpreter, float8 products through
+torch's own; and on a device where there is one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+
+import f5_model  # noqa: E402
+from ishowtts.engines.f5 import attention, elementwise, linear, output, precision, vocos  # noqa: E402
+from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
+from ishowtts.engines.f5.config import architecture  # noqa: E402
+from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
+from ishowtts.engines.f5.precision import Precision  # noqa: E402
+from ishowtts.errors import InvalidSetting  # noqa: E402
+
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+FP8 = torch.float8_e4m3fn
+
+INTERPRETED = """
+import torch
+from ishowtts.engines.f5 import elementwise, triton_kernels
+cpu = torch.device("cpu")
+print(triton_kernels.check(cpu, torch.float32), triton_kernels.check(cpu, torch.bfloat16))
+# The interpreter's own rounding to float8 loses carries: values that need none.
+grid = torch.tensor([[448.0, 240.0, -0.875, 3.5], [-448.0, 0.015625, 104.0, 0.0]])
+found, wanted = (ops.quantise(grid, torch.float8_e4m3fn) for ops in (triton_kernels, elementwise.EAGER))
+assert found[0].float().equal(wanted[0].float()) and found[1].equal(wanted[1])
+"""
+
+
+def test_triton_kernels_do_what_the_eager_operators_do() -> None:
+    pytest.importorskip("triton", reason="triton is not installed here")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    single, half = map(float, done.stdout.split())
+    assert single < 1e-6
+    assert half < 1e-2
+
+
+def test_a_table_is_what_each_request_has_by_itself() -> None:
+    """What kernels look up is what is copied for each token without them."""
+    from ishowtts.engines.f5.block import Table
+
+    rows, index = torch.arange(24.0).view(2, 3, 4), torch.tensor([0, 1, 1])
+    looked_up, copied = Table(rows, index, True)[2], Table(rows, index, False)[2]
+    assert isinstance(looked_up, elementwise.Lookup)
+    assert looked_up.rows[looked_up.index].equal(copied)  # type: ignore[arg-type]
+
+
+needs_fp8 = pytest.mark.skipif(
+    not linear.can_fp8(torch.device("cpu")), reason="this torch has no float8 products on the CPU"
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> f5_model.Small:
+    return f5_model.write(tmp_path_factory.mktemp("f5"))
+
+
+def load(small: f5_model.Small, numbers: Precision) -> DiT:
+    with torch.inference_mode():
+        shape = architecture(small.files.model_config)
+        return DiT(shape, Checkpoint(small.files.checkpoint), len(f5_model.TOKENS), numbers)
+
+
+def company(dit: DiT) -> list[Evaluation]:
+    noise = torch.Generator().manual_seed(3)
+    made = []
+    for frames, t, strength in ((60, 0.0, 2.0), (33, 0.25, 0.0), (90, 0.5, 1.0)):
+        ids = torch.randint(1, 20, (frames // 4,), generator=noise).numpy()
+        mel = [torch.randn(length, 100, generator=noise).to(dit.precision.device) for length in (frames // 3, frames)]
+        made.append(Evaluation(dit.prompt(ids, mel[0], frames), mel[1], t, strength))
+    return made
+
+
+def relative(found: Any, wanted: Any) -> float:
+    return float((found.cpu().float() - wanted).norm() / wanted.norm())
+
+
+@needs_fp8
+@torch.inference_mode()
+def test_float8_is_near_and_no_request_hears_another(small: f5_model.Small) -> None:
+    cpu = torch.device("cpu")
+    exact = load(small, Precision("fp32", cpu, torch.float32))
+    dit = load(small, Precision("fp8", cpu, torch.bfloat16))
+    wanted = exact.velocities(company(exact))
+    together, alone = dit.velocities(company(dit)), [dit.velocities([one])[0] for one in company(dit)]
+    for number in range(3):
+        assert 1e-4 < relative(together[number], wanted[number]) < 0.1
+        assert relative(together[number], alone[number]) < 0.02
+    assert dit.nbytes < exact.nbytes
+
+
+def test_float8_is_refused_where_it_would_be_slow() -> None:
+    with pytest.raises(InvalidSetting, match="float8"):
+        precision.choose("cpu", "fp8")
+
+
+@torch.inference_mode()
+def test_overlap_that_waits_for_no_device_is_torchs_own() -> None:
+    noise = torch.Generator().manual_seed(0)
+    for frames in (2, 5, 40):
+        spectrum = torch.fft.rfft(torch.randn(frames, 1024, generator=noise)).t()
+        window = torch.hann_window(1024)
+        wanted = torch.istft(spectrum[None], 1024, 256, 1024, window, center=True)[0]
+        found = vocos.overlap_add(spectrum, window)
+        assert found.shape == wanted.shape
+        assert (found - wanted).abs().max() < 1e-5
+
+
+def test_flash_attention_is_probed_and_never_on_a_cpu() -> None:
+    cpu = torch.device("cpu")
+    assert not attention.can_varlen(cpu, torch.bfloat16)
+    assert attention.choose(cpu, torch.bfloat16) is attention.products
+
+
+@CUDA
+@torch.inference_mode()
+def test_the_vocoder_never_waits_for_the_device(small: f5_model.Small) -> None:
+    device = torch.device("cuda:0")
+    made = output.choose(vocos.Vocos(small.files.vocoder_dir, device), device)
+    mel = torch.zeros(30, 100, device=device)
+    wanted = made.begin(mel)()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        taking = made.begin(mel)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert taking().tobytes() == wanted.tobytes()
+
+
+@CUDA
+@torch.inference_mode()
+def test_kernels_on_a_device() -> None:
+    triton_kernels = pytest.importorskip("ishowtts.engines.f5.triton_kernels", reason="triton is not installed here")
+    device = torch.device("cuda:0")
+    kinds = (torch.int8, FP8) if linear.can_fp8(device) else (torch.int8,)
+    assert triton_kernels.check(device, torch.float32, kinds) < 1e-5
+    assert elementwise.choose(device, False).looks_up
+
+
+@CUDA
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", "int8", "fp8"])
+@torch.inference_mode()
+def test_every_precision_on_a_device(small: f5_model.Small, dtype: str) -> None:
+    try:
+        numbers = precision.choose("cuda:0", dtype)
+    except InvalidSetting as error:
+        pytest.skip(str(error))
+    exact = load(small, Precision("fp32", torch.device("cpu"), torch.float32))
+    wanted = exact.velocities(company(exact))
+    bound = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.1, "fp8": 0.1}[dtype]
+    dit = load(small, numbers)
+    plain = dataclasses.replace(elementwise.EAGER)
+    for ops in (dit._ops, plain):
+        for block in dit._blocks:
+            block._ops = ops  # type: ignore[attr-defined]
+        dit._ops = ops
+        for found, true in zip(dit.velocities(company(dit)), wanted, strict=True):
+            assert relative(found, true) < bound
