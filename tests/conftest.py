@@ -28,7 +28,7 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Callable[..., Any]]:
-    """Starts Debian's Chromium with more arguments. Of a module: while it runs, its thread can run no other event loop."""
+    """Starts Debian's Chromium with arguments. Of a module: while it runs, its thread can run no other event loop."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium")
     if program is None:

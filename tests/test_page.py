@@ -159,7 +159,14 @@ def test_markup_is_text(page: Any) -> None:
 
 
 def test_nothing_comes_from_elsewhere(hibari: Server) -> None:
-    for path in ("/", "/overlay", "/web/studio/main.js", "/web/studio/base.css", "/web/icon.svg", "/web/overlay/main.js"):
+    for path in (
+        "/",
+        "/overlay",
+        "/web/studio/main.js",
+        "/web/studio/base.css",
+        "/web/icon.svg",
+        "/web/overlay/main.js",
+    ):
         reply = hibari.get(path)
         assert reply.status == 200
         policy = reply.headers["content-security-policy"]
@@ -209,7 +216,10 @@ def test_an_engine_has_the_controls_of_its_schema(page: Any) -> None:
     schema = {
         "type": "object",
         "properties": {
-            "nfe_steps": {"anyOf": [{"type": "integer", "minimum": 4, "maximum": 64}, {"const": "auto"}], "default": 32},
+            "nfe_steps": {
+                "anyOf": [{"type": "integer", "minimum": 4, "maximum": 64}, {"const": "auto"}],
+                "default": 32,
+            },
             "cfg_strength": {"type": "number", "minimum": 0, "maximum": 10},
             "schedule": {"enum": ["epss", "linear"]},
             "remove_silence": {"type": "boolean", "default": False},
@@ -282,7 +292,10 @@ def test_languages_have_the_same_words(page: Any) -> None:
         }"""
     )
     assert list(words) == ["en", "zh", "vi"]
-    values = {language: {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in all.items()} for language, all in words.items()}
+    values = {
+        language: {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in all.items()}
+        for language, all in words.items()
+    }
     assert values["zh"] == values["en"]
     assert values["vi"] == values["en"]
     for language, heading in (("zh", "历史记录"), ("vi", "Lịch sử"), ("en", "History")):
@@ -302,9 +315,10 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-PAIRS = [("ink", "back"), ("ink", "panel"), ("ink", "raised"), ("quiet", "panel"), ("quiet", "back"), ("quiet", "raised"),
-         ("accent-ink", "accent-soft"), ("accent-ink", "panel"), ("on-accent", "accent"), ("good", "good-soft"),
-         ("wait", "wait-soft"), ("bad", "bad-soft"), ("bad", "panel"), ("mark-ink", "mark"), ("ink", "accent-soft")]  # fmt: skip
+PAIRS = [("ink", "back"), ("ink", "panel"), ("ink", "raised"), ("quiet", "panel"), ("quiet", "back"),
+         ("quiet", "raised"), ("accent-ink", "accent-soft"), ("accent-ink", "panel"), ("on-accent", "accent"),
+         ("good", "good-soft"), ("wait", "wait-soft"), ("bad", "bad-soft"), ("bad", "panel"), ("mark-ink", "mark"),
+         ("ink", "accent-soft")]  # fmt: skip
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
