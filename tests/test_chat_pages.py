@@ -143,8 +143,8 @@ def test_the_rules_tell_which_one_decided(server: Server, studio: Any) -> None:
 
 def test_held_messages_are_approved_or_rejected(server: Server, studio: Any) -> None:
     held = {"id": "a-1", "message_id": "1", "sequence": 1, "state": "held", "platform": "twitch", "channel": "",
-            "user": "Ann", "user_id": "1", "text": "Look at <b>this</b>", "speech": "Look at this", "voice": None, "engine": None,
-            "language": None, "priority": "everyone", "paid": None, "rule": "links", "reason": "a link",
+            "user": "Ann", "user_id": "1", "text": "Look at <b>this</b>", "speech": "Look at this", "voice": None,
+            "engine": None, "language": None, "priority": "everyone", "paid": None, "rule": "links", "reason": "a link",
             "arrived_unix_s": 1.0, "until_unix_s": 2.0}  # fmt: skip
     lists = {
         "playing": [],

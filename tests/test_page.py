@@ -354,7 +354,8 @@ def test_quantiles_are_those_of_what_was_counted_between(page: Any) -> None:
     found = page.evaluate(
         """async () => {
           const { parse, quantile, grown } = await import("/web/studio/prometheus.js");
-          const text = (a, b, c) => `# HELP t_ms x\nt_ms_bucket{le="10"} ${a}\nt_ms_bucket{le="20"} ${b}\nt_ms_bucket{le="+Inf"} ${c}\nn_total{route="/a\\"b",status="500"} ${c}\n`;
+          const text = (a, b, c) => ["# HELP t_ms x", `t_ms_bucket{le="10"} ${a}`, `t_ms_bucket{le="20"} ${b}`,
+            `t_ms_bucket{le="+Inf"} ${c}`, `n_total{route="/a\\"b",status="500"} ${c}`].join("\\n");
           const [before, after] = [parse(text(5, 5, 5)), parse(text(5, 15, 15))];
           return [quantile(before, after, "t_ms", 0.5), quantile(after, after, "t_ms", 0.5),
             grown(before, after, "n_total", ({ route }) => route.startsWith("/a")), grown(after, before, "n_total")];
