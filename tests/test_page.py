@@ -118,11 +118,22 @@ def test_the_keyboard_is_enough(page: Any) -> None:
     assert page.evaluate("document.querySelector('.top nav [aria-current]').hash") == "#speak"
     page.keyboard.press("Escape")
     page.wait_for_selector("#stop[disabled]")
-    unnamed = page.evaluate(
-        """[...document.querySelectorAll("textarea, select, input, button, a, progress, canvas:not([aria-hidden])")]
-             .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim())).length"""
-    )
-    assert unnamed == 0
+
+
+UNNAMED = """[...document.querySelectorAll("textarea, select, input, button, a, progress, canvas:not([aria-hidden])")]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim()))
+  .map((one) => one.outerHTML).join()"""
+
+
+@pytest.mark.parametrize("view", ["speak", "voices", "chat", "dashboard"])
+def test_every_view_tells_its_name_to_those_who_do_not_see_it(page: Any, view: str) -> None:
+    page.click(f"nav a[href='#{view}']")
+    page.wait_for_selector(f"#{view}-view:not([hidden])")
+    assert page.locator("nav [aria-current=page]").count() == 1
+    if view == "dashboard":
+        until(page, "document.querySelector('#engines tbody td') !== null")
+    wait_until(lambda: page.evaluate(UNNAMED) == "", "all has a name")
 
 
 def test_stop_is_silence(page: Any) -> None:
