@@ -105,7 +105,7 @@ def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, 
 def test_from_skip_to_silence_within_200_ms(server: Server, overlay: Any) -> None:
     delays = []
     for n in range(4):
-        enqueue(server, f"viewer{n}", LONG)
+        enqueue(server, f"viewer{n}", f"{LONG} This was the time number {n}.")
         until(overlay, LOUD)
         asked = time.time() * 1000
         assert server.request("POST", "/v1/chat/skip").status == 200
