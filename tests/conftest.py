@@ -27,16 +27,29 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium. Of a module: while it runs, its thread can run no other event loop."""
+def chromium() -> Iterator[Callable[..., Any]]:
+    """Starts Debian's Chromium with arguments. Of a module: while it runs, its thread can run no other event loop."""
     playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    program = shutil.which("chromium")
+    if program is None:
         pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as play:
-        launched = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--mute-audio"])
+    with ExitStack() as stack:
+        play = stack.enter_context(playwright.sync_playwright())
+
+        def launched(*arguments: str) -> Any:
+            browser = play.chromium.launch(
+                executable_path=program, args=["--no-sandbox", "--mute-audio", "--disable-dev-shm-usage", *arguments]
+            )
+            stack.callback(browser.close)
+            return browser
+
         yield launched
-        launched.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Callable[..., Any]) -> Any:
+    """As people have it."""
+    return chromium()
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ URL.createObjectURL = (blob) => { window.heard.lastAt = performance.now(); retur
 
 @pytest.fixture
 def page(browser: Any, hibari: Server) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 900, "height": 760}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, accept_downloads=True, locale="en-GB")
     opened = context.new_page()
     problems: list[str] = []
     opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
@@ -49,6 +50,7 @@ def page(browser: Any, hibari: Server) -> Iterator[Any]:
     opened.add_init_script(TAP)
     opened.goto(f"{hibari.url}/")
     opened.wait_for_selector("#voice option", state="attached")
+    opened.wait_for_selector("#state[data-state=good]")
     yield opened
     context.close()
     assert [problem for problem in problems if "status of 4" not in problem] == []
@@ -102,23 +104,36 @@ def test_words_are_marked_one_after_the_other(page: Any) -> None:
 
 def test_the_keyboard_is_enough(page: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "text"
-    page.keyboard.type("Hello from the keyboard, without a mouse.")
-    page.keyboard.press("Control+Enter")
-    until(page, "window.heard.energy > 1")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#stop[disabled]")
     order = []
     page.focus("#text")
     for _ in range(3):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id"))
-    assert order == ["voice", "speed", "speak"]
+    assert order == ["speak", "voice", "engine"]
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    unnamed = page.evaluate(
-        """[...document.querySelectorAll("textarea, select, input, button, a, progress")]
-             .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim())).length"""
-    )
-    assert unnamed == 0
+    page.focus("#text")
+    page.keyboard.type("Hello from the keyboard, without a mouse.")
+    page.keyboard.press("Control+Enter")
+    until(page, "window.heard.energy > 1")
+    assert page.evaluate("document.querySelector('.top nav [aria-current]').hash") == "#speak"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#stop[disabled]")
+
+
+UNNAMED = """[...document.querySelectorAll("textarea, select, input, button, a, progress, canvas:not([aria-hidden])")]
+  .filter((one) => one.checkVisibility())
+  .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim()))
+  .map((one) => one.outerHTML).join()"""
+
+
+@pytest.mark.parametrize("view", ["speak", "voices", "chat", "dashboard"])
+def test_every_view_tells_its_name_to_those_who_do_not_see_it(page: Any, view: str) -> None:
+    page.click(f"nav a[href='#{view}']")
+    page.wait_for_selector(f"#{view}-view:not([hidden])")
+    assert page.locator("nav [aria-current=page]").count() == 1
+    if view == "dashboard":
+        until(page, "document.querySelector('#engines tbody td') !== null")
+    wait_until(lambda: page.evaluate(UNNAMED) == "", "all has a name")
 
 
 def test_stop_is_silence(page: Any) -> None:
@@ -155,10 +170,250 @@ def test_markup_is_text(page: Any) -> None:
 
 
 def test_nothing_comes_from_elsewhere(hibari: Server) -> None:
-    for path in ("/", "/web/app.js", "/web/style.css", "/web/icon.svg"):
+    for path in (
+        "/",
+        "/overlay",
+        "/web/studio/main.js",
+        "/web/studio/base.css",
+        "/web/icon.svg",
+        "/web/overlay/main.js",
+    ):
         reply = hibari.get(path)
         assert reply.status == 200
-        assert "default-src 'none'" in reply.headers["content-security-policy"]
+        policy = reply.headers["content-security-policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+        assert ("unsafe-inline" in policy) == (path == "/overlay"), "OBS adds a style to the overlay, and nothing else"
         assert b"https://" not in reply.body
     assert hibari.get("/web/none.js").error["code"] == "path_not_found"
     assert hibari.get("/web/..%2fengine.py").status == 404
+    assert hibari.get("/web/studio/..%2f..%2fengine.py").status == 404
+
+
+def test_history_is_kept_heard_and_used_again(page: Any, tmp_path: Path) -> None:
+    for text in ("The first one.", "The second one, a little longer."):
+        page.fill("#text", text)
+        page.click("#speak")
+        page.locator("#history .line", has_text=text).wait_for()
+    page.reload()
+    page.wait_for_selector("#history li")
+    assert page.locator("#history .line").all_inner_texts() == ["The second one, a little longer.", "The first one."]
+    with page.expect_download() as downloaded:
+        page.locator("#history li").nth(1).get_by_role("button", name="Download").click()
+    downloaded.value.save_as(tmp_path / "first.wav")
+    assert 10_000 < wav_samples((tmp_path / "first.wav").read_bytes()).size < 60_000
+    page.locator("#history li").nth(1).get_by_role("button", name="Use this text").click()
+    assert page.input_value("#text") == "The first one."
+    page.locator("#history li").nth(0).get_by_role("button", name="Remove").click()
+    until(page, "document.querySelectorAll('#history li').length === 1")
+    page.click("#history-clear")
+    page.click("#history-clear")
+    page.wait_for_selector("#history-none:not([hidden])")
+
+
+def test_the_history_is_bounded(page: Any) -> None:
+    count = page.evaluate(
+        """async () => {
+          const { History, MOST_ENTRIES } = await import("/web/studio/store.js");
+          const history = new History();
+          for (let n = 0; n < MOST_ENTRIES + 5; n++) await history.add({ text: String(n), wav: new Blob(["x"]) });
+          const all = await history.all();
+          return [all.length - MOST_ENTRIES, all[0].text];
+        }"""
+    )
+    assert count == [0, "54"]
+
+
+def test_an_engine_has_the_controls_of_its_schema(page: Any) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "nfe_steps": {
+                "anyOf": [{"type": "integer", "minimum": 4, "maximum": 64}, {"const": "auto"}],
+                "default": 32,
+            },
+            "cfg_strength": {"type": "number", "minimum": 0, "maximum": 10},
+            "schedule": {"enum": ["epss", "linear"]},
+            "remove_silence": {"type": "boolean", "default": False},
+            "normalize": {"type": "boolean"},
+            "style": {"type": "string"},
+        },
+    }
+    model = {"id": "f5", "state": "ready", "params": schema, "device": "cuda", "sample_rate_hz": 24000, "licence": "x",
+             "languages": [], "clones_voices": True}  # fmt: skip
+    page.route("**/v1/models", lambda route: route.fulfill(json={"data": [{**model, "id": "a"}, model]}))
+    asked: list[dict[str, Any]] = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(status=422, json={"error": {"message": "no", "code": "x", "type": "x", "param": None}})
+
+    page.route("**/v1/tts", refuse)
+    page.reload()
+    page.wait_for_selector("#engine option[value=f5]", state="attached")
+    assert page.is_hidden("#params")
+    page.select_option("#engine", "f5")
+    page.locator("#param-nfe_steps").fill("8")
+    page.locator("#param-cfg_strength").fill("3")
+    page.select_option("#param-schedule", "linear")
+    page.check("#param-remove_silence")
+    page.fill("#seed", "7")
+    page.fill("#text", "Hello.")
+    page.click("#speak")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert asked[0]["params"] == {"nfe_steps": 8, "cfg_strength": 3, "schedule": "linear", "remove_silence": True}
+    assert (asked[0]["engine"], asked[0]["seed"]) == ("f5", 7)
+    page.click("#params-reset")
+    page.click("#speak")
+    wait_until(lambda: len(asked) == 2, "asked again")
+    assert "params" not in asked[1]
+
+
+def test_pictures_show_the_sound(page: Any) -> None:
+    page.fill("#text", "A picture of this.")
+    page.click("#speak")
+    page.wait_for_selector("#stop[disabled]", timeout=30_000)
+    painted = """(id) => {
+      const canvas = document.getElementById(id);
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const colours = new Set();
+      for (let at = 0; at < data.length; at += 4) colours.add(data.slice(at, at + 4).join());
+      return colours.size;
+    }"""
+    assert page.evaluate(painted, "waveform") > 1
+    assert page.evaluate(painted, "spectrogram") > 50
+    loudest = page.evaluate(
+        """async () => {
+          const { spectrumAt } = await import("/web/studio/draw.js");
+          const tone = Float32Array.from({ length: 2048 }, (_, n) => 0.5 * Math.sin(2 * Math.PI * 1500 * n / 24000));
+          const levels = [...spectrumAt(tone, 500)];
+          return [levels.indexOf(Math.max(...levels)), Math.max(...levels)];
+        }"""
+    )
+    assert loudest[0] == 32
+    assert abs(loudest[1] + 6) < 0.5
+
+
+def test_languages_have_the_same_words(page: Any) -> None:
+    words = page.evaluate(
+        """async () => {
+          const { LANGUAGES, dictionary } = await import("/web/shared/words.js");
+          const all = {};
+          for (const language of Object.keys(LANGUAGES)) all[language] = await dictionary(language);
+          return all;
+        }"""
+    )
+    assert list(words) == ["en", "zh", "vi"]
+    values = {
+        language: {key: sorted(re.findall(r"\{\w+\}", text)) for key, text in all.items()}
+        for language, all in words.items()
+    }
+    assert values["zh"] == values["en"]
+    assert values["vi"] == values["en"]
+    for language, heading in (("zh", "历史记录"), ("vi", "Lịch sử"), ("en", "History")):
+        page.select_option("#language", language)
+        until(page, f"document.documentElement.lang === '{language}'")
+        assert page.inner_text("#history-title") == heading
+        left = page.evaluate("[...document.querySelectorAll('body *')].map((one) => one.textContent).join()")
+        assert not re.search(r"\b(nav|speak|voices|chat|dashboard|history)\.[a-z_]+\b", left)
+    page.select_option("#language", "vi")
+    page.reload()
+    until(page, "document.documentElement.lang === 'vi'")
+
+
+def luminance(colour: str) -> float:
+    channels = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+PAIRS = [("ink", "back"), ("ink", "panel"), ("ink", "raised"), ("quiet", "panel"), ("quiet", "back"),
+         ("quiet", "raised"), ("accent-ink", "accent-soft"), ("accent-ink", "panel"), ("on-accent", "accent"),
+         ("good", "good-soft"), ("wait", "wait-soft"), ("bad", "bad-soft"), ("bad", "panel"), ("mark-ink", "mark"),
+         ("ink", "accent-soft")]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_contrast_is_enough(page: Any, theme: str) -> None:
+    if page.evaluate("document.documentElement.dataset.theme") != theme:
+        page.click("#theme")
+    for ink, ground in PAIRS:
+        colours = page.evaluate(
+            """(names) => names.map((name) => {
+              const probe = document.body.appendChild(document.createElement("i"));
+              probe.style.color = `var(--${name})`;
+              const { color } = getComputedStyle(probe);
+              probe.remove();
+              return color;
+            })""",
+            [ink, ground],
+        )
+        light, dark = sorted(map(luminance, colours), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink, ground, colours)
+
+
+def test_the_dashboard_tells_what_metrics_tell(page: Any, hibari: Server) -> None:
+    hibari.speak("Something to count.", voice="hazel")
+    page.click("nav a[href='#dashboard']")
+    until(page, "parseFloat(document.querySelector('#tile-rtf')?.textContent) > 1")
+    assert 0 < float(page.inner_text("#tile-ttfa").split()[0]) < 30_000
+    memory = float(page.inner_text("#tile-memory").split()[0])
+    assert abs(memory - hibari.metrics()["process_resident_memory_bytes"] / 1e6) < 60
+    assert "hibari" in page.inner_text("#engines")
+
+
+def test_quantiles_are_those_of_what_was_counted_between(page: Any) -> None:
+    found = page.evaluate(
+        """async () => {
+          const { parse, quantile, grown } = await import("/web/studio/prometheus.js");
+          const text = (a, b, c) => ["# HELP t_ms x", `t_ms_bucket{le="10"} ${a}`, `t_ms_bucket{le="20"} ${b}`,
+            `t_ms_bucket{le="+Inf"} ${c}`, `n_total{route="/a\\"b",status="500"} ${c}`].join("\\n");
+          const [before, after] = [parse(text(5, 5, 5)), parse(text(5, 15, 15))];
+          return [quantile(before, after, "t_ms", 0.5), quantile(after, after, "t_ms", 0.5),
+            grown(before, after, "n_total", ({ route }) => route.startsWith("/a")), grown(after, before, "n_total")];
+        }"""
+    )
+    assert found == [15, None, 10, 5]
+
+
+@pytest.fixture
+def speaker(chromium: Callable[..., Any], hibari: Server) -> Iterator[Any]:
+    """Somebody with a microphone, which a browser without one makes up."""
+    launched = chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    context = launched.new_context(permissions=["microphone"], locale="en-GB")
+    opened = context.new_page()
+    opened.goto(f"{hibari.url}/#voices")
+    opened.wait_for_selector("#voices li")
+    yield opened
+    context.close()
+
+
+def test_a_voice_is_recorded_and_sent(speaker: Any) -> None:
+    sent: list[bytes] = []
+
+    def take(route: Any) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        sent.append(route.request.post_data_buffer or b"")
+        voice = {"id": "mine", "name": "Mine", "languages": ["en"], "description": "", "licence": ""}
+        clip = {"duration_s": 1.2, "snr_db": 31.0}
+        route.fulfill(status=201, json={"voice": voice, "clip": clip, "warnings": [{"code": "x", "message": "Short."}]})
+
+    speaker.route("**/v1/voices", take)
+    speaker.click("#record")
+    until(speaker, "parseFloat(document.querySelector('#record-time').textContent) > 1")
+    speaker.click("#record")
+    speaker.wait_for_selector("#voice-preview:not([hidden])")
+    speaker.fill("#voice-name", "Mine")
+    speaker.fill("#voice-text", "What was said.")
+    speaker.check("#voice-consent")
+    speaker.click("#voice-send")
+    speaker.wait_for_selector("#voice-told .good")
+    assert "Mine" in speaker.inner_text("#voice-told")
+    assert "Short." in speaker.inner_text("#voice-told")
+    (form,) = sent
+    for part in (b'name="audio"; filename="recording.wav"', b'name="name"\r\n\r\nMine', b"What was said."):
+        assert part in form
+    wav = wav_samples(form[form.index(b"RIFF") : form.index(b"\r\n------", form.index(b"RIFF"))])
+    assert wav.size > 20_000
+    assert np.abs(wav).max() > 1000, "the made-up microphone beeps"

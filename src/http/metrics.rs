@@ -8,6 +8,7 @@ use std::{
 use axum::http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 
 const REQUESTS: &str = "ishowtts_http_requests_total";
 const TTFA_MS: &str = "ishowtts_speech_ttfa_ms";
@@ -139,6 +140,8 @@ pub struct Metrics {
     pub audio_ms: Counter,
     pub audio_bytes: Counter,
     in_flight: Gauge,
+    /// `process_resident_memory_bytes` and its like, under the names that all of Prometheus' clients use.
+    process: Collector,
 }
 
 /// Counts a speech request as in flight until it is dropped.
@@ -153,6 +156,8 @@ impl Metrics {
         metrics::describe_counter!(AUDIO_MS, Unit::Milliseconds, "Speech sent to clients");
         metrics::describe_counter!(AUDIO_BYTES, Unit::Bytes, "Sound sent to clients, as encoded");
         metrics::describe_gauge!(IN_FLIGHT, "Speech requests that wait, are made, or are being sent");
+        let process = Collector::default();
+        process.describe();
         Arc::new(Self {
             handle,
             requests: Default::default(),
@@ -160,6 +165,7 @@ impl Metrics {
             audio_ms: metrics::counter!(AUDIO_MS),
             audio_bytes: metrics::counter!(AUDIO_BYTES),
             in_flight: metrics::gauge!(IN_FLIGHT),
+            process,
         })
     }
 
@@ -187,6 +193,7 @@ impl Metrics {
     /// In Prometheus' text format.
     #[must_use]
     pub fn render(&self) -> String {
+        self.process.collect();
         self.handle.render()
     }
 
@@ -247,6 +254,7 @@ mod tests {
             r#"ishowtts_http_requests_total{route="/v1/models",status="504"} 1"#,
             r#"ishowtts_http_requests_total{route="/v1/audio/voices",status="499"} 1"#,
             r#"ishowtts_speech_ttfa_ms_bucket{le="10"}"#,
+            "\nprocess_resident_memory_bytes ",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

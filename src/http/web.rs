@@ -1,4 +1,5 @@
-//! The pages at `/` and `/docs` and their files, which are part of the program: no disk is read, nothing comes from elsewhere.
+//! The pages at `/`, `/overlay` and `/docs` and their files, which are part of the program: no disk is read, nothing comes
+//! from elsewhere.
 
 use axum::{
     extract::Path,
@@ -15,6 +16,12 @@ static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/python/ishowtts/web");
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      media-src 'self' blob: data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+);
+/// OBS adds its user's own CSS to the page as a `<style>` element. Scripts stay as they are, and nothing of chat is markup.
+const OVERLAY: &str = "overlay.html";
+const OVERLAY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
+     font-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
 );
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");
@@ -34,6 +41,15 @@ pub async fn page(headers: HeaderMap) -> Response {
     file("index.html", &headers).unwrap_or_else(|| ApiError::unknown_path("/").into_response())
 }
 
+/// What OBS shows and plays of the chat.
+///
+/// The token of the chat's stream goes into the query; docs/overlay.md lists what else may.
+#[utoipa::path(get, path = "/overlay", tag = "server", operation_id = "overlay",
+    responses((status = 200, body = String, content_type = "text/html", description = "The page"), EveryError))]
+pub async fn overlay(headers: HeaderMap) -> Response {
+    file(OVERLAY, &headers).unwrap_or_else(|| ApiError::unknown_path("/overlay").into_response())
+}
+
 /// This documentation, to read and to try.
 #[utoipa::path(get, path = "/docs", tag = "server", operation_id = "docs",
     responses((status = 200, body = String, content_type = "text/html", description = "The page"), EveryError))]
@@ -41,7 +57,7 @@ pub async fn docs(headers: HeaderMap) -> Response {
     file("docs.html", &headers).unwrap_or_else(|| ApiError::unknown_path("/docs").into_response())
 }
 
-/// `GET /web/{name}`.
+/// `GET /web/{*name}`.
 pub async fn asset(uri: Uri, Path(name): Path<String>, headers: HeaderMap) -> Response {
     file(&name, &headers).unwrap_or_else(|| ApiError::unknown_path(uri.path()).into_response())
 }
@@ -53,7 +69,7 @@ fn file(name: &str, asked: &HeaderMap) -> Option<Response> {
     let (_, kind) = TYPES.iter().find(|(known, _)| *known == extension)?;
     let tag = HeaderValue::from_str(&format!("\"{}\"", &blake3::hash(file.contents()).to_hex()[..16])).ok()?;
     let mut headers = HeaderMap::with_capacity(6);
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::CONTENT_SECURITY_POLICY, if name == OVERLAY { OVERLAY_POLICY } else { POLICY });
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // Asked again each time, which costs nothing here: a new version is seen at once.
@@ -73,21 +89,24 @@ mod tests {
 
     #[test]
     fn every_file_has_a_type_and_the_policy() {
-        for entry in FILES.files() {
+        let folders = FILES.dirs().flat_map(Dir::files);
+        for entry in FILES.files().chain(folders) {
             let name = entry.path().to_str().expect("a name");
             let answer = file(name, &HeaderMap::new()).unwrap_or_else(|| panic!("{name} has no type"));
-            assert_eq!(answer.headers()[header::CONTENT_SECURITY_POLICY], POLICY, "{name}");
+            let policy = if name == OVERLAY { OVERLAY_POLICY } else { POLICY };
+            assert_eq!(answer.headers()[header::CONTENT_SECURITY_POLICY], policy, "{name}");
         }
-        for name in ["../engine.py", "/etc/passwd", "", "none.js"] {
+        assert!(FILES.dirs().all(|folder| folder.dirs().next().is_none()), "folders of folders are not looked at");
+        for name in ["../engine.py", "/etc/passwd", "", "none.js", "studio", "studio/", "studio/../docs.js"] {
             assert!(file(name, &HeaderMap::new()).is_none(), "{name}");
         }
     }
 
     #[test]
     fn what_is_known_is_not_sent_again() {
-        let first = file("app.js", &HeaderMap::new()).expect("a file");
+        let first = file("docs.js", &HeaderMap::new()).expect("a file");
         let mut asked = HeaderMap::new();
         asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        assert_eq!(file("app.js", &asked).expect("an answer").status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(file("docs.js", &asked).expect("an answer").status(), StatusCode::NOT_MODIFIED);
     }
 }

@@ -375,6 +375,7 @@ impl Link {
             return;
         };
         let audio_ms = pcm.len() as f64 * 1e3 / f64::from(info.sample_rate_hz);
+        self.gauges.made(audio_ms);
         // First the books: whoever has heard the end finds its place in the queue free.
         self.with_scheduler(|scheduler, now| scheduler.chunk(now, ticket, audio_ms, last));
         if let Some(transcript) = transcript {

@@ -10,6 +10,7 @@ pub(super) struct Gauges {
     slots: Gauge,
     steps: Counter,
     step_ms: Counter,
+    audio_ms: Counter,
     pub spoken: Counter,
     pub refused: Counter,
     pub failed: Counter,
@@ -24,6 +25,7 @@ impl Gauges {
             slots: gauge!("ishowtts_slots_in_use", "engine" => engine.to_owned()),
             steps: counter!("ishowtts_steps_total", "engine" => engine.to_owned()),
             step_ms: counter!("ishowtts_step_ms_total", "engine" => engine.to_owned()),
+            audio_ms: counter!("ishowtts_step_audio_ms_total", "engine" => engine.to_owned()),
             spoken: segments("spoken"),
             refused: segments("refused"),
             failed: segments("failed"),
@@ -39,5 +41,10 @@ impl Gauges {
     pub fn stepped(&self, elapsed_ms: f64) {
         self.steps.increment(1);
         self.step_ms.increment(elapsed_ms.round() as u64);
+    }
+
+    /// Sound that steps made: `step_ms` over it is the real-time factor.
+    pub fn made(&self, audio_ms: f64) {
+        self.audio_ms.increment(audio_ms.round() as u64);
     }
 }

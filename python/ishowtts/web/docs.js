@@ -187,7 +187,8 @@ function build(api) {
   for (const tag of api.tags) {
     links.push(el("li", {}, el("a", { href: `#tag-${tag.name}` }, tag.name)));
     main.append(el("h2", { id: `tag-${tag.name}` }, tag.name), ...prose(tag.description));
-    for (const { path, method, operation } of operations.filter(({ operation }) => operation.tags?.includes(tag.name))) {
+    // Under its first tag only: its id is there once.
+    for (const { path, method, operation } of operations.filter(({ operation }) => operation.tags?.[0] === tag.name)) {
       main.append(operationOf(api, path, method, operation));
     }
   }

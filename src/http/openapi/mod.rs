@@ -74,6 +74,7 @@ use crate::chat::ChatEvent;
         document,
         web::page,
         web::docs,
+        web::overlay,
         chat::start,
         chat::stop,
         chat::enqueue,
@@ -167,7 +168,7 @@ mod tests {
     }
 
     /// Files of the pages.
-    const NOT_DESCRIBED: [&str; 1] = ["/web/{name}"];
+    const NOT_DESCRIBED: [&str; 1] = ["/web/{*name}"];
 
     #[test]
     fn every_route_is_described() {

@@ -36,13 +36,15 @@ export class Reading {
     if (to > from) this.#place.append(document.createTextNode(this.#chars.slice(from, to).join("")));
   }
 
+  /** Whether another part is marked now than before. */
   mark(ms) {
     const now = this.#spans.findLast(({ start_ms }) => start_ms <= ms)?.span ?? null;
-    if (now === this.#now) return;
+    if (now === this.#now) return false;
     this.#now?.classList.remove("now");
     for (const { span, start_ms } of this.#spans) span.classList.toggle("said", start_ms <= ms && span !== now);
     now?.classList.add("now");
     this.#now = now;
+    return true;
   }
 
   end() {

@@ -1,0 +1,176 @@
+"""The studio's chat view and the overlay, both beside the real server: what a streamer does while viewers write."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Server, wait_until
+from test_overlay import LOUD, SILENT_MS, TAP, until
+
+LONG = "This message goes on for a good while, so that there is time enough to look at it, and to take it back again."
+
+
+@pytest.fixture
+def server(start: Callable[..., Server]) -> Server:
+    return start(engine="fake")
+
+
+@pytest.fixture(scope="module")
+def obs(chromium: Callable[..., Any]) -> Any:
+    return chromium("--autoplay-policy=no-user-gesture-required")
+
+
+@pytest.fixture
+def studio(obs: Any, server: Server) -> Iterator[Any]:
+    context = obs.new_context(viewport={"width": 1280, "height": 1100}, locale="en-GB")
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{server.url}/#chat")
+    page.wait_for_selector("#chat-live:not([hidden])")
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def overlay(obs: Any, server: Server) -> Iterator[Any]:
+    context = obs.new_context(viewport={"width": 960, "height": 540})
+    page = context.new_page()
+    page.add_init_script(TAP)
+    page.goto(server.url + json.loads(server.get("/v1/chat/state").body)["overlay_url"])
+    until(page, "document.documentElement.dataset.speaking === 'true'")
+    yield page
+    context.close()
+
+
+def enqueue(server: Server, user: str, text: str, **fields: Any) -> str:
+    body = {"platform": "twitch", "user": user, "text": text, **fields}
+    reply = server.request("POST", "/v1/chat/enqueue", json.dumps(body).encode())
+    assert reply.status == 202, reply.body
+    told = json.loads(reply.body)
+    assert told["accepted"], told
+    return str(told["id"])
+
+
+def queue(server: Server) -> dict[str, Any]:
+    return dict(json.loads(server.get("/v1/chat/queue").body))
+
+
+def ended(server: Server) -> dict[str, str]:
+    return {item["id"]: item["state"] for item in queue(server)["ended"]}
+
+
+def test_ten_messages_are_heard_in_order(server: Server, overlay: Any) -> None:
+    items = [enqueue(server, f"viewer{n}", f"Number {n}.") for n in range(10)]
+    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 40)
+    assert set(ended(server).values()) == {"finished"}
+    assert overlay.evaluate("window.shown") == [f"viewer{n}" for n in range(10)]
+
+
+def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, overlay: Any) -> None:
+    studio.click("#chat-pause")
+    studio.wait_for_selector("#chat-pause[aria-pressed=true]")
+    first, second, tip = (
+        enqueue(server, "Ann", LONG),
+        enqueue(server, "Bo", "Me too!"),
+        enqueue(server, "Mai", "Thank you for the stream!", paid={"amount": 5, "currency": "EUR"}),
+    )
+    studio.wait_for_selector("#chat-waiting li:nth-child(3)")
+    assert studio.locator("#chat-waiting strong").all_inner_texts() == ["Mai", "Ann", "Bo"]
+    assert studio.inner_text("#chat-waiting .badge.paid") == "5 EUR"
+    studio.locator("#chat-waiting li", has_text="Bo").get_by_role("button", name="Remove").click()
+    wait_until(lambda: ended(server).get(second) == "skipped", "it is taken out")
+    studio.click("#chat-pause")
+    until(overlay, LOUD)
+    wait_until(lambda: ended(server).get(tip) == "finished", "the paid one was first")
+    studio.locator("#chat-playing li", has_text="Ann").wait_for()
+    until(overlay, "document.querySelector('#name').textContent === 'Ann'")
+    if shots := os.environ.get("PAGE_SCREENSHOTS"):
+        studio.screenshot(path=str(Path(shots) / "chat.png"))
+    until(overlay, LOUD)
+    studio.click("#chat-skip")
+    wait_until(lambda: ended(server).get(first) == "skipped", "it is skipped")
+    until(overlay, f"{SILENT_MS} > 300")
+    studio.locator("#chat-past li", has_text="Ann").wait_for()
+    assert studio.locator("#chat-connections", has_text="speaks").count() == 1
+
+
+def test_from_skip_to_silence_within_200_ms(server: Server, overlay: Any) -> None:
+    delays = []
+    for n in range(4):
+        enqueue(server, f"viewer{n}", f"{LONG} This was the time number {n}.")
+        until(overlay, LOUD)
+        asked = time.time() * 1000
+        assert server.request("POST", "/v1/chat/skip").status == 200
+        until(overlay, f"{SILENT_MS} > 400")
+        delays.append(overlay.evaluate("window.tap.lastLoudAt") - asked)
+    assert max(delays) < 200, delays
+    print(f"from POST to silence: {sorted(round(delay) for delay in delays)} ms")
+
+
+def test_volume_reaches_the_overlay_and_clear_asks_twice(server: Server, studio: Any, overlay: Any) -> None:
+    studio.locator("#chat-volume").fill("0.25")
+    wait_until(lambda: json.loads(server.get("/v1/chat/state").body)["volume"] == 0.25, "the volume is set")
+    studio.click("#chat-pause")
+    studio.wait_for_selector("#chat-pause[aria-pressed=true]")
+    for n in range(3):
+        enqueue(server, f"viewer{n}", "Hello there.")
+    studio.wait_for_selector("#chat-waiting li:nth-child(3)")
+    studio.click("#chat-clear")
+    assert len(queue(server)["waiting"]) == 3
+    studio.click("#chat-clear")
+    wait_until(lambda: queue(server)["waiting"] == [], "the queue is empty")
+
+
+def test_the_rules_tell_which_one_decided(server: Server, studio: Any) -> None:
+    studio.fill("#test-text", "Hello there!")
+    studio.click("#chat-test button[type=submit]")
+    studio.wait_for_selector("#verdict .decision")
+    assert studio.inner_text("#verdict .decision") == "It is spoken"
+    body = {"platform": "api", "user": "viewer", "text": "Hello there!"}
+    verdict = json.loads(server.request("POST", "/v1/chat/test", json.dumps(body).encode()).body)
+    assert verdict["rule"] in studio.inner_text("#verdict")
+    studio.click("#test-send")
+    studio.locator("#chat-waiting li, #chat-playing li, #chat-past li", has_text="Hello there!").first.wait_for()
+
+
+def test_held_messages_are_approved_or_rejected(server: Server, studio: Any) -> None:
+    held = {"id": "a-1", "message_id": "1", "sequence": 1, "state": "held", "platform": "twitch", "channel": "",
+            "user": "Ann", "user_id": "1", "text": "Look at <b>this</b>", "speech": "Look at this", "voice": None,
+            "engine": None, "language": None, "priority": "everyone", "paid": None, "rule": "links", "reason": "a link",
+            "arrived_unix_s": 1.0, "until_unix_s": 2.0}  # fmt: skip
+    lists = {
+        "playing": [],
+        "waiting": [],
+        "held": [held, held | {"id": "a-2", "user": "Bo"}],
+        "ended": [],
+        "refused": [],
+    }
+    studio.route("**/v1/chat/queue", lambda route: route.fulfill(json=lists))
+    asked: list[tuple[str, Any]] = []
+
+    def decide(route: Any) -> None:
+        asked.append((route.request.url.rsplit("/", 1)[1], route.request.post_data_json))
+        route.fulfill(json={})
+
+    studio.route("**/v1/chat/approve", decide)
+    studio.route("**/v1/chat/reject", decide)
+    studio.get_by_role("button", name="Approve: Ann").click()
+    studio.get_by_role("button", name="Reject: Bo").click()
+    wait_until(lambda: len(asked) == 2, "both are told")
+    assert asked == [("approve", {"id": "a-1"}), ("reject", {"id": "a-2"})]
+    assert "<b>this</b>" in studio.inner_text("#chat-held")
+    assert studio.locator("#chat-held b").count() == 0
+
+
+def test_the_overlays_address_is_to_be_copied(server: Server, studio: Any) -> None:
+    studio.select_option("#overlay-theme", "neon")
+    address = studio.input_value("#overlay-url")
+    assert address == server.url + json.loads(server.get("/v1/chat/state").body)["overlay_url"] + "&theme=neon"
