@@ -222,7 +222,7 @@ async fn what_is_taken_back_never_sounds() {
     let chat = chat().await;
     let mut overlay = chat.listen("overlay=obs").await;
     overlay.expect("hello").await;
-    let message = |id: &str| json!({"platform": "twitch", "user": "Ann", "text": "Hello.", "id": id});
+    let message = |id: &str| json!({"platform": "twitch", "user": "Ann", "text": format!("Hello, {id}."), "id": id});
     for id in ["a", "b", "c"] {
         chat.post("/v1/chat/enqueue", message(id)).await;
     }
