@@ -2,10 +2,10 @@
 
     .venv/bin/python benches/chat.py [--rounds 200] [--engine hibari]
 
-Messages come one at a time, each after the one before was finished, so that nothing waits for its turn. What is measured
-is the way itself, through the rules, the database (each message is on the disk before it is said), the overlay's stream
-and its request for the sound. Beside each, in turn, the same kind of sentence by `POST /v1/tts`, which is what the sound
-costs without any of this.
+Messages come one at a time, each after the one before was finished, so that nothing waits for its turn. What is
+measured is the way itself, through the rules, the database (each message is on the disk before it is said), the
+overlay's stream and its request for the sound. Beside each, in turn, the same kind of sentence by `POST /v1/tts`,
+which is what the sound costs without any of this.
 """
 
 from __future__ import annotations
