@@ -213,6 +213,65 @@ def decoding(report: Report, rounds: int, seconds: int) -> None:
     print(table(f"Decoding {seconds} s at 24 kHz", ["", "KiB", "ours ms", "soundfile ms", "speed / soundfile"], rows))
 
 
+BITRATES_KBPS = {"MP3": 96, "Ogg Opus": 48}
+"""Ours; libsndfile, which knows no bit rates, is set to the level whose file is nearest in size."""
+ENCODED = {"WAV s16": "wav", "WAV f32": "wav_f32", "FLAC": "flac", "MP3": "mp3", "Ogg Opus": "opus"}
+
+
+def written_at(sound: np.ndarray, kind: str, subtype: str, level: float | None) -> bytes:
+    if level is None:
+        return written(sound, kind, subtype)
+    file = io.BytesIO()
+    constant = {"bitrate_mode": "CONSTANT"} if kind == "MP3" else {}
+    soundfile.write(file, sound, RATE_HZ, format=kind, subtype=subtype, compression_level=level, **constant)
+    return file.getvalue()
+
+
+def nearest_level(sound: np.ndarray, kind: str, subtype: str, size_bytes: int) -> float:
+    levels = np.linspace(0, 1, 21)
+    return float(min(levels, key=lambda level: abs(len(written_at(sound, kind, subtype, level)) - size_bytes)))
+
+
+def snr_db(sound: np.ndarray, data: bytes) -> float:
+    """Of what soundfile reads, in time with the sound: a codec's delay is no noise."""
+    heard, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    heard = audio.resample(heard, rate_hz, RATE_HZ)
+    size = min(len(sound), len(heard)) - 4_800
+    best = np.inf
+    for shift in range(-1_300, 1_301):
+        rest = sound[2_400 : 2_400 + 24_000] - heard[2_400 + shift : 2_400 + shift + 24_000]
+        if (power := float(np.mean(rest**2))) < best:
+            best, at = power, shift
+    rest = sound[2_400:size] - heard[2_400 + at : size + at]
+    return float(10 * np.log10(np.mean(sound[2_400:size] ** 2) / (np.mean(rest.astype(np.float64) ** 2) + 1e-20)))
+
+
+def encoding(report: Report, rounds: int, seconds: int) -> None:
+    sound = voice_like(seconds)
+    rows = []
+    for name, ours in ENCODED.items():
+        kind, subtype = FILES[name]
+        options = {"bitrate_bps": BITRATES_KBPS[name] * 1000} if name in BITRATES_KBPS else {}
+        file = audio.encode(sound, RATE_HZ, ours, **options)
+        level = nearest_level(sound, kind, subtype, len(file)) if options else None
+        systems: dict[str, Callable[[], Any]] = {
+            "ours": partial(audio.encode, sound, RATE_HZ, ours, **options),
+            "soundfile": partial(written_at, sound, kind, subtype, level),
+        }
+        peer = systems["soundfile"]()
+        times = side_by_side(systems, rounds)
+        ms = {system: round(1e3 * float(np.median(values)), 3) for system, values in times.items()}
+        kib = {"ours": len(file) // 1024, "soundfile": len(peer) // 1024}
+        snr = {"ours": round(snr_db(sound, file), 1), "soundfile": round(snr_db(sound, peer), 1)}
+        faster = ratio(times["soundfile"], times["ours"])
+        report.json.setdefault("encode", {})[name] = {"ms": ms, "kib": kib, "snr_db": snr, "speed_to_soundfile": faster}
+        rows.append([name, *kib.values(), *snr.values(), *ms.values(), told(faster)])
+        least = 1.0 if name.startswith("WAV") else 0.9
+        report.goal(f"encode {name}: speed / soundfile", f"≥ {least}", told(faster), faster["median"] >= least)
+    header = ["", "KiB", "soundfile's", "SNR dB", "soundfile's", "ours ms", "soundfile ms", "speed / soundfile"]
+    print(table(f"Encoding {seconds} s at 24 kHz", header, rows))
+
+
 # --- the rest --------------------------------------------------------------------------------------------------------
 
 
@@ -230,14 +289,16 @@ def hardware() -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--only", choices=["resample", "decode", "encode"], help="one part")
     parser.add_argument("--quick", action="store_true", help="only shows that it works")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args(arguments)
     rounds, seconds = (3, 2) if options.quick else (options.rounds, SECONDS)
     report = Report()
     report.json["hardware"] = hardware()
-    resampling(report, rounds, seconds)
-    decoding(report, rounds, seconds)
+    for name, part in {"resample": resampling, "decode": decoding, "encode": encoding}.items():
+        if options.only in (None, name):
+            part(report, rounds, seconds)
     print(table("Goals", ["", "goal", "reached", ""], report.goals))
     report.json["goals"] = report.goals
     if options.out:
