@@ -64,11 +64,11 @@ def test_the_test_box_tells_every_rule_and_changes_nothing(server: Server) -> No
 
 def test_what_is_paid_enough_is_paid(server: Server) -> None:
     much = send(server, "/v1/chat/enqueue", "Good luck.", user="Cleo", paid={"amount": "5.00", "currency": "USD"})
-    assert much["item"]["priority"] == "paid"
-    assert much["item"]["text"] == "Cleo sent 5 USD: Good luck."
+    assert much["priority"] == "paid"
+    assert much["text"] == "Cleo sent 5 USD: Good luck."
     little = send(server, "/v1/chat/enqueue", "Good luck!", user="Dan", paid={"amount": "4.99", "currency": "USD"})
-    assert little["item"]["priority"] == "everyone"
-    assert little["item"]["text"] == "Good luck!"
+    assert little["priority"] == "everyone"
+    assert little["text"] == "Good luck!"
 
 
 def test_a_viewer_is_not_heard_twice_with_the_same(server: Server) -> None:

@@ -552,7 +552,9 @@ class TestReferences:
             clips = []
             for seed in range(3):
                 path = f5_model.write_reference(tmp_path / f"{seed}.wav", 11.0, seed)
-                voice = dataclasses.replace(small.voice(prepared=True), reference_path=str(path), version=str(seed))
+                voice = dataclasses.replace(
+                    small.voice(prepared=True), reference_audio=path.read_bytes(), version=str(seed)
+                )
                 clips.append(engine.prepare(voice))
                 assert engine.levels.nbytes <= 1 << 20
             mel_bytes = (11 * 24_000 // 256 + 1) * 400

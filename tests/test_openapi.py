@@ -38,6 +38,14 @@ TALKING = [
 """Whose answers have no end."""
 
 
+CONFIG = """
+[engines.fake]
+audio_ms_per_char = 40
+[chat.webhook]
+secret = "sixteen-characters-at-least"
+"""
+
+
 @pytest.mark.parametrize(("pick", "examples", "at_least"), [("exclude", 60, 500), ("include", 12, 300)])
 def test_schemathesis_finds_nothing(
     start: Callable[..., Server], tmp_path: Path, pick: str, examples: int, at_least: int
@@ -45,7 +53,7 @@ def test_schemathesis_finds_nothing(
     """All of its checks but one, on made-up requests, good and bad, to every operation; the chat's fewer, as they are
     many. A shipped voice is there again once the voice that stood in its place is deleted, which looks to it like a
     deletion that did nothing."""
-    server = start(engine="fake", config="[engines.fake]\naudio_ms_per_char = 40\n")
+    server = start(engine="fake", config=CONFIG)
     left_out = [argument for path in [*CONNECTING, *TALKING] for argument in ("--exclude-path", path)]
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", f"{server.url}/openapi.json", "--checks", "all",
