@@ -291,6 +291,8 @@ def environment(home: Path) -> dict[str, str]:
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CONFIG_HOME": str(home / "config"),
         "XDG_CACHE_HOME": str(home / "cache"),
+        # No test fetches a model; one that wants something heard names its own.
+        "ISHOWTTS_VOICES_TRANSCRIBE_MODEL": "/nowhere/at-all",
         "COLUMNS": "1000",
         "NO_COLOR": "1",
     }

@@ -38,10 +38,11 @@ pub fn start(name: String, options_json: String, threads: usize) -> StartHost {
 static THREADS: Mutex<usize> = Mutex::new(0);
 static THREAD_ENDED: Condvar = Condvar::new();
 
-struct Counted;
+/// A thread that uses the interpreter.
+pub(super) struct Counted;
 
 impl Counted {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         *THREADS.lock() += 1;
         Self
     }

@@ -16,6 +16,7 @@ mod log;
 mod runtime;
 mod stepping;
 mod stream;
+mod transcribe;
 mod voices;
 mod wait;
 

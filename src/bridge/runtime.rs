@@ -32,6 +32,7 @@ use super::{
     convert::{json_to_python, python_to_json},
     errors, host,
     stream::Stream,
+    transcribe::Whisper,
     voices,
     wait::{SIGNAL_PERIOD, aside, wait},
 };
@@ -109,7 +110,9 @@ impl Inner {
             if let Err(error) = watch(&self.store) {
                 tracing::warn!(%error, "changes in the folder of voices are not seen before the next start");
             }
-            Speech::start(Arc::clone(&self.config), Arc::clone(&self.store), self.hosts())
+            let speech = Speech::start(Arc::clone(&self.config), Arc::clone(&self.store), self.hosts());
+            speech.set_transcriber(Whisper::new(self.config.voices.transcribe_model.clone(), self.config.threads()));
+            speech
         })
     }
 

@@ -160,6 +160,8 @@ pub struct Voices {
     pub preload: Vec<String>,
     /// Memory of each engine for prepared voices; the least recently used go first.
     pub cache_mib: usize,
+    /// Whisper's, that hears what is said in a clip: a published name, or a folder in CTranslate2's format.
+    pub transcribe_model: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -294,6 +296,7 @@ impl Default for Voices {
             aliases: openai.iter().map(|(alias, voice)| ((*alias).to_owned(), (*voice).to_owned())).collect(),
             preload: Vec::new(),
             cache_mib: 256,
+            transcribe_model: "base".into(),
         }
     }
 }

@@ -171,6 +171,14 @@ const RULES: &[Rule] = &[
         fault: |config| unless(config.voices.cache_mib <= MAX_CACHE_MIB, &config.voices.cache_mib),
     },
     Rule {
+        key: "voices.transcribe_model",
+        must_be: "the name of a Whisper model such as \"base\", or the path of a folder that holds one",
+        fault: |config| {
+            let model = &config.voices.transcribe_model;
+            unless(!model.trim().is_empty() && !model.contains(char::is_control), model)
+        },
+    },
+    Rule {
         key: "websocket.max_contexts",
         must_be: "a whole number, 1 or more",
         fault: |config| at_least(1, config.websocket.max_contexts),

@@ -95,8 +95,16 @@ pub async fn replace(
         let message = "\"audio\" and \"text\" are missing: one of them must be there";
         return Err(Error::invalid("audio_missing", Some(AUDIO), message).into());
     }
+    let mut text = text;
     let clip = match audio {
-        Some(audio) => Some(form::prepare(&app, AUDIO, audio).await?.wav().into()),
+        Some(audio) => {
+            let clip = form::prepare(&app, AUDIO, audio).await?;
+            let has_text = app.speech.voices().listed(&id)?.voice.reference.is_some();
+            if text.is_none() && !has_text {
+                text = Some(app.speech.transcribe(&clip, None, "text").await?.text);
+            }
+            Some(clip.wav().into())
+        }
         None => None,
     };
     let store = Arc::clone(app.speech.store());

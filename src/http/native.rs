@@ -210,12 +210,12 @@ async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
     if call.voice.is_some() {
         return Err(reference("\"reference_audio\" takes the place of \"voice\": give one of them").into());
     }
-    let Some(text) = text.as_str().map(str::trim).filter(|text| !text.is_empty()) else {
-        let message = "\"reference_text\" is missing: it must hold what is said in \"reference_audio\"";
-        return Err(Error::invalid("transcript_missing", Some(REFERENCE_TEXT), message).into());
-    };
     let clip = form::prepare(app, REFERENCE_AUDIO, clip).await?;
-    let own_voice = Some(Arc::new(Voice::of_wav(clip.wav().into(), text)));
+    let text = match text.as_str().map(str::trim).filter(|text| !text.is_empty()) {
+        Some(text) => text.to_owned(),
+        None => app.speech.transcribe(&clip, None, REFERENCE_TEXT).await?.text,
+    };
+    let own_voice = Some(Arc::new(Voice::of_wav(clip.wav().into(), &text)));
     Ok(Call { own_voice, cache: false, ..call })
 }
 

@@ -165,7 +165,7 @@ pub fn details<'a>(library: &'a Library, listed: &'a Listed) -> Details<'a> {
         overridden: listed.replaced.is_some(),
         is_default: library.default_voice().is_ok_and(|default| default.id == voice.id),
         aliases: library.aliases().filter(|(_, id)| *id == voice.id).map(|(alias, _)| alias).collect(),
-        cloned: voice.reference.is_some(),
+        cloned: voice.only_cloned(),
         reference_text: voice.reference.as_ref().map(|reference| reference.text.as_str()),
         engine: &voice.hints,
     }

@@ -141,6 +141,14 @@ pub async fn remove(
 
 async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result<Response, ApiError> {
     let Upload { mut draft, prepared, .. } = upload;
+    let before = app.speech.voices().listed(&id).ok().and_then(|listed| listed.voice.reference.clone());
+    if let (Some(clip), None, None) = (&prepared, &draft.text, before) {
+        let language = draft.languages.as_ref().and_then(|languages| languages.first());
+        let heard = app.speech.transcribe(clip, language.map(String::as_str), "text").await?;
+        tracing::info!(id, text = heard.text, "the text of a clip was heard");
+        draft.languages.get_or_insert_with(|| vec![heard.language]);
+        draft.text = Some(heard.text);
+    }
     if draft.languages.is_none() && prepared.is_some() {
         draft.languages = draft.text.as_deref().and_then(text::language).map(|language| vec![language.to_owned()]);
     }

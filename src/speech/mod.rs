@@ -19,6 +19,7 @@ mod shelf;
 pub mod subtitles;
 #[cfg(test)]
 mod tests;
+mod transcribe;
 mod verify;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use dictation::Dictation;
 pub use listener::Speaking;
 pub use seed::SEED_LIMIT;
 pub use service::Speech;
+pub use transcribe::{Answer, Heard, Transcriber, Unheard};
 
 pub use crate::config::Loudness;
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use super::{
     request::{lines, resolve, script},
     route::{self, Stop},
     shelf::Shelf,
+    transcribe::Transcriber,
 };
 use crate::{
     config::Config,
@@ -41,6 +42,7 @@ pub struct Speech {
     pub(super) levels: Levels,
     closing: AtomicBool,
     fatal: watch::Sender<Option<String>>,
+    pub(super) transcriber: OnceLock<Arc<dyn Transcriber>>,
 }
 
 impl Speech {
@@ -68,7 +70,8 @@ impl Speech {
             .collect();
         let shelf = Shelf::new(config.speech.cache_mib << 20);
         let (levels, closing) = (Levels::new(config.loudness.mode), AtomicBool::new(false));
-        let speech = Arc::new(Self { config, store, links, shelf, levels, closing, fatal });
+        let transcriber = OnceLock::new();
+        let speech = Arc::new(Self { config, store, links, shelf, levels, closing, fatal, transcriber });
         let warming = Arc::clone(&speech);
         tokio::spawn(async move { warming.warm_levels().await });
         tokio::spawn(Self::tick(Arc::downgrade(&speech)));
@@ -311,7 +314,14 @@ impl Speech {
         }
         let links: Vec<_> =
             self.links.iter().filter(|link| !matches!(link.state(), EngineState::Broken(_))).cloned().collect();
-        let joined = tokio::task::spawn_blocking(move || links.iter().for_each(|link| link.join())).await;
+        let transcriber = self.transcriber.get().cloned();
+        let joined = tokio::task::spawn_blocking(move || {
+            links.iter().for_each(|link| link.join());
+            if let Some(transcriber) = transcriber {
+                transcriber.close();
+            }
+        })
+        .await;
         if joined.is_err() {
             tracing::error!("an engine did not end cleanly");
         }
