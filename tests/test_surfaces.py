@@ -164,7 +164,7 @@ class TestOriginal:
         health = json.loads(tone.get("/api/health").body)
         assert health == {"status": "ok", "voices": 8, "default_voice": "heart"}
         voices = json.loads(tone.get("/api/voices").body)
-        assert " ".join(voice["id"] for voice in voices) == "finch hazel heart linden oak rowan willow wren"
+        assert " ".join(voice["id"] for voice in voices) == "alder finch hazel heart oak rowan willow wren"
         assert set(voices[0]) == {"id", "engine", "engine_label", "language", "reference_text"}
 
     def test_it_speaks_with_all_the_fields_of_its_front_end(self, tone: Server) -> None:

@@ -56,7 +56,7 @@ fn shipped_voices_are_in_order() {
     let (library, problems) = load(Path::new(""));
     assert_eq!(problems, []);
     let ids: Vec<&str> = library.iter().map(|voice| voice.id.as_str()).collect();
-    assert_eq!(ids, ["finch", "hazel", "heart", "linden", "oak", "rowan", "willow", "wren"]);
+    assert_eq!(ids, ["alder", "finch", "hazel", "heart", "oak", "rowan", "willow", "wren"]);
     assert_eq!(library.default_voice().expect("there").id, "heart");
     assert_eq!(library.get("onyx").expect("an alias").id, "rowan");
     let rowan = library.get("Rowan").expect("whatever the case");
