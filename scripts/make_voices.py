@@ -65,9 +65,7 @@ def made(voices: list[Manifest]) -> dict[str, Sound]:
         for voice in voices:
             (root / voice.id).mkdir()
             (root / voice.id / "voice.toml").write_text(voice.plain + "\n", encoding="utf-8")
-        # As the engine makes it: pauses and loudness are the listener's settings.
-        settings = {"voices.directory": str(root), "fallback": [], "join.enabled": False, "loudness.mode": "off"}
-        with Speaker("hibari", settings=settings) as speaker:
+        with Speaker("hibari", settings={"voices.directory": str(root), "fallback": []}) as speaker:
             return {voice.id: _said(speaker, voice) for voice in voices}
     finally:
         shutil.rmtree(root)

@@ -42,12 +42,11 @@ class TestVariants:
     def test_pitch_and_speed_are_heard(self, hibari: Server) -> None:
         plain, high = say(hibari, "heart"), say(hibari, "heart+pitch=5")
         assert pitch_hz(high) / pitch_hz(plain) == pytest.approx(2 ** (5 / 12), rel=0.06)
-        faster, asked = (
-            hibari.speak(TEXT, voice=voice, speed=speed, seed=1, loudness="off").pcm
-            for voice, speed in (("heart+speed=1.25", 1.0), ("heart", 1.25))
-        )
-        assert faster.tobytes() == asked.tobytes()
-        assert len(faster) < 0.95 * len(plain)
+        faster = hibari.speak(TEXT, voice="heart+speed=1.25", seed=1).pcm
+        asked_for = hibari.speak(TEXT, voice="heart", speed=1.25, seed=1).pcm
+        # But for the loudness, which is measured for each version of a voice.
+        assert len(faster) == len(asked_for) < 0.95 * len(plain)
+        assert np.corrcoef(faster, asked_for)[0, 1] > 0.999
 
     def test_a_mixture_lies_between(self, hibari: Server) -> None:
         low, mixed, high = (pitch_hz(say(hibari, voice)) for voice in ("rowan", "rowan+wren", "wren"))
