@@ -1,21 +1,21 @@
-"""What a voice costs when it is cold, when it is warm, and when there are two hundred of them.
+"""Voices, cold and warm: how long the first sound takes, what a warm voice reads from disk, and whether memory stays
+within its bound while many voices take turns.
 
-    python benches/voices.py [--voices 200] [--hot 20] [--requests 2000] [--prepare-ms 40] [--out FILE]
+    python benches/voices.py [--voices 200] [--hot 20] [--requests 2000] [--f5 FOLDER] [--quick] [--out FILE]
 
-The server with the engine `fake`, which takes `--prepare-ms` to prepare a voice, keeps 1 MiB for each, and has room
-for 64 (`voices.cache_mib`): so time and memory are those of the library and of the books of prepared voices. Nine
-requests in ten are for the hot voices. Files that are opened while warm voices speak are counted by strace, where it is
-installed.
+Without ``--f5`` the fake engine speaks; preparing takes it ``--prepare-ms``, which is then an assumption. ``--f5``: a
+folder that tests/small_f5.py has made. Its weights are random and small, so speaking is cheap, but preparing a voice is
+all that it is with the published model: reading the clip, cutting its silences, resampling, the mel spectrogram.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
-import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,134 +23,231 @@ import time
 import wave
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from figures import table
-from programs import SERVE, Service
+from figures import percentiles, table
+from programs import COMMAND, Service, machine
 
-CACHE_MIB = 64
-RATE_HZ = 24_000
-
-
-def clip(frequency_hz: float, seconds: float = 5.0) -> bytes:
-    sound = 0.2 * np.sin(2 * np.pi * frequency_hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)
-    file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(RATE_HZ)
-        out.writeframes((sound * 32767).astype("<i2").tobytes())
-    return file.getvalue()
+SHIPPED = Path(__file__).resolve().parent.parent / "voices"
+TEXT = "the harbour lights"
+HOT_SHARE = 0.8
+"""Of the requests: what the hot voices get."""
+FITTING = 40
+"""Voices that the bound has room for."""
+TRACED = 50
 
 
-def library(folder: Path, count: int) -> list[str]:
-    names = [f"voice{index:03}" for index in range(count)]
-    for index, name in enumerate(names):
-        (folder / name).mkdir(parents=True)
-        (folder / name / "reference.wav").write_bytes(clip(100.0 + index))
-        (folder / name / "voice.toml").write_text(
-            f'id = "{name}"\nname = "{name}"\nlanguages = ["en"]\nlicence = "CC0-1.0"\n'
-            '[reference]\ntext = "What is said in it."\n',
-            encoding="utf-8",
-        )
-    return names
+def clips() -> list[tuple[np.ndarray, str]]:
+    found = []
+    for folder in sorted(path.parent for path in SHIPPED.glob("*/reference.wav")):
+        with wave.open(str(folder / "reference.wav"), "rb") as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        text = re.search(r'^text = "(.*)"$', (folder / "voice.toml").read_text(encoding="utf-8"), re.M)
+        assert text is not None
+        found.append((samples, text[1]))
+    return found
 
 
-class Client:
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
-        self._count = 0
+def fill(root: Path, count: int) -> list[str]:
+    """As many voices, each with a clip of its own: a shipped one at another level."""
+    sounds, ids = clips(), []
+    for number in range(count):
+        samples, text = sounds[number % len(sounds)]
+        folder = root / f"voice-{number:03}"
+        folder.mkdir(parents=True)
+        with wave.open(str(folder / "reference.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(24_000)
+            file.writeframes((samples * (1.0 - number / (4 * count))).astype("<i2").tobytes())
+        manifest = f'id = "{folder.name}"\nname = "{number}"\nlanguages = ["en"]\nlicence = "Apache-2.0"\n'
+        # The small model's letters are lower case.
+        said = re.sub(r"[^a-z ]", "", text.lower())
+        (folder / "voice.toml").write_text(f'{manifest}[reference]\ntext = "{said}"\n', encoding="utf-8")
+        ids.append(folder.name)
+    return ids
+
+
+class Server:
+    def __init__(self, home: Path, config: str) -> None:
+        self.folder = home / "data" / "ishowtts" / "voices"
+        path = home / "ishowtts.toml"
+        path.write_text(config, encoding="utf-8")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ISHOWTTS_", "XDG_"))}
+        env = kept | {"HOME": str(home), "XDG_DATA_HOME": str(home / "data")}
+        command = [COMMAND, "serve", "--host", "127.0.0.1", "--port", "0", "--config", path]
+        self.service = Service("ishowtts", command, env)
+        self.connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=120)
 
     def first_sound_ms(self, voice: str) -> float:
-        """From the request to the first bytes of sound; the rest is read too."""
-        self._count += 1
-        body = json.dumps({"text": f"This is request {self._count}.", "voice": voice, "format": "pcm", "cache": False})
-        begun = time.perf_counter()
-        self._connection.request("POST", "/v1/tts", body, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        assert answer.status == 200, answer.read()
-        answer.read(2)
-        elapsed_ms = (time.perf_counter() - begun) * 1e3
+        body = {"input": TEXT, "voice": voice, "response_format": "pcm", "cache": False, "seed": 1}
+        started = time.perf_counter()
+        self.connection.request("POST", "/v1/audio/speech", json.dumps(body), {"Content-Type": "application/json"})
+        answer = self.connection.getresponse()
+        if answer.status != 200:
+            raise RuntimeError(f"{voice}: {answer.status} {answer.read().decode()}")
+        answer.read(1)
+        elapsed_ms = (time.perf_counter() - started) * 1e3
         answer.read()
         return elapsed_ms
 
-    def metrics(self) -> dict[str, float]:
-        self._connection.request("GET", "/metrics")
-        lines = self._connection.getresponse().read().decode().splitlines()
-        pairs = (line.rsplit(" ", 1) for line in lines if line.startswith("ishowtts_") and "voice" in line)
-        return {name: float(value) for name, value in pairs}
+    def metric(self, name: str) -> float:
+        """Summed over its labels."""
+        self.connection.request("GET", "/metrics")
+        lines = self.connection.getresponse().read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"ishowtts_voice_{name}"))
+
+    def lookups(self, engine: str) -> tuple[float, float]:
+        """Hits and misses."""
+        hits, misses = (
+            self.metric(f'lookups_total{{engine="{engine}",outcome="{outcome}"}}') for outcome in ("hit", "miss")
+        )
+        return hits, misses
+
+    def memory_mib(self) -> float:
+        status = Path(f"/proc/{self.service.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+)", status)
+        assert found is not None
+        return int(found[1]) / 1024
+
+    def opened(self, voice: str, requests: int) -> list[str] | None:
+        """What the program opens meanwhile, by strace; None without it."""
+        if shutil.which("strace") is None:
+            return None
+        with tempfile.NamedTemporaryFile(suffix=".strace") as told:
+            pid = str(self.service.process.pid)
+            tracing = subprocess.Popen(
+                ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2,creat", "-o", told.name, "-p", pid],
+                stderr=subprocess.PIPE,
+            )
+            deadline = time.monotonic() + 10
+            while not self._traced(int(pid)) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            for _ in range(requests):
+                self.first_sound_ms(voice)
+            # A change in the folder is read anew: a trace without that has seen nothing at all.
+            manifest = self.folder / voice / "voice.toml"
+            manifest.write_text(manifest.read_text() + "\n")
+            lines: list[str] = []
+            while not any("voice.toml" in line for line in lines):
+                if time.monotonic() > deadline + 30:
+                    raise RuntimeError("the trace does not see what is opened")
+                time.sleep(0.05)
+                lines = Path(told.name).read_text().splitlines()
+            tracing.terminate()
+            tracing.wait()
+            return lines[: next(at for at, line in enumerate(lines) if str(self.folder) in line)]
+
+    @staticmethod
+    def _traced(pid: int) -> bool:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.service.process.terminate()
+        self.service.process.wait(20)
 
 
-def opened(process: int, speak: object) -> int | None:
-    """Files that the process opens while `speak` runs; none without strace."""
-    if shutil.which("strace") is None:
-        return None
-    with tempfile.NamedTemporaryFile() as log:
-        command = ["strace", "-f", "-qq", "-e", "trace=open,openat,openat2", "-o", log.name, "-p", str(process)]
-        tracer = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        time.sleep(1.0)  # Nothing tells when it has attached to every thread.
-        speak()  # type: ignore[operator]
-        tracer.terminate()
-        tracer.wait()
-        return sum(" = " in line for line in Path(log.name).read_text().splitlines() if "open" in line)
+def engine(arguments: argparse.Namespace) -> tuple[str, str, int]:
+    """Its name, its table, and about how much a prepared voice takes, in KiB."""
+    if arguments.f5 is None:
+        size_kib = 1600
+        return "fake", f"prepare_ms = {arguments.prepare_ms}\nconditioning_kib = {size_kib}\n", size_kib
+    folder = Path(arguments.f5).resolve()
+    named = {
+        "model": folder / "model.yaml",
+        "checkpoint": folder / "model.safetensors",
+        "vocab": folder / "vocab.txt",
+        "vocoder": folder / "vocos",
+    }
+    options = "".join(f'{name} = "{path}"\n' for name, path in named.items())
+    return "f5", options + "nfe_steps = 4\n", 1000
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def measure(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
+    name, options, size_kib = engine(arguments)
+    ids = fill(home / "data" / "ishowtts" / "voices", arguments.voices)
+    bound_mib = max(1, FITTING * size_kib // 1024)
+    preload = json.dumps(ids[: arguments.hot // 2])
+    config = f'engine = "{name}"\nfallback = []\n[voices]\ndefault = "{ids[0]}"\npreload = {preload}\n'
+    server = Server(home, f"{config}cache_mib = {bound_mib}\n[engines.{name}]\n{options}")
+    try:
+        # What the engine does at its first speech is no matter of voices.
+        server.first_sound_ms(ids[0])
+        cold = [server.first_sound_ms(voice) for voice in ids[arguments.hot // 2 :]]
+        warm = [server.first_sound_ms(ids[at % (arguments.hot // 2)]) for at in range(len(cold))]
+        opened = server.opened(ids[0], TRACED)
+
+        before_mib, choice = server.memory_mib(), random.Random(0)
+        hot, cool = ids[: arguments.hot], ids[arguments.hot :]
+        mixed: dict[str, list[float]] = {"hot": [], "others": []}
+        most_bytes = 0.0
+        hits, misses = server.lookups(name)
+        for at in range(arguments.requests):
+            kind = "hot" if choice.random() < HOT_SHARE else "others"
+            mixed[kind].append(server.first_sound_ms(choice.choice(hot if kind == "hot" else cool)))
+            if at % 20 == 0:
+                most_bytes = max(most_bytes, server.metric("cache_bytes"))
+        hits, misses = (now - before for now, before in zip(server.lookups(name), (hits, misses), strict=True))
+        return {
+            "engine": name,
+            "voices": arguments.voices,
+            "hot": arguments.hot,
+            "requests": arguments.requests,
+            "first_sound_ms": {
+                "cold voice": percentiles(cold, "ms"),
+                "warm voice": percentiles(warm, "ms"),
+                "of many, hot": percentiles(mixed["hot"], "ms"),
+                "of many, others": percentiles(mixed["others"], "ms"),
+            },
+            "hit_share": round(hits / max(1.0, hits + misses), 3),
+            "saved_s": round(server.metric("saved_ms_total") / 1e3, 1),
+            "bound_mib": bound_mib,
+            "most_prepared_mib": round(most_bytes / 2**20, 1),
+            "memory_mib": {"before": round(before_mib, 1), "after": round(server.memory_mib(), 1)},
+            "opened_by_warm_requests": None if opened is None else {"requests": TRACED, "opens": len(opened)},
+        }
+    finally:
+        server.close()
+
+
+def told(report: dict[str, Any]) -> str:
+    sounds = report["first_sound_ms"].items()
+    rows: list[Sequence[object]] = [[name, *(figure[f"ms_p{point}"] for point in (50, 99))] for name, figure in sounds]
+    opened, memory = report["opened_by_warm_requests"], report["memory_mib"]
+    facts: list[Sequence[object]] = [
+        ["voices that were found prepared", f"{report['hit_share']:.1%}"],
+        ["preparing that this saved", f"{report['saved_s']} s"],
+        ["prepared voices at most (bound)", f"{report['most_prepared_mib']} MiB ({report['bound_mib']})"],
+        [f"memory before and after {report['requests']} requests", f"{memory['before']}, {memory['after']} MiB"],
+        [
+            f"files opened by {TRACED} requests with a warm voice",
+            "strace is not installed" if opened is None else opened["opens"],
+        ],
+    ]
+    title = f"{report['engine']}, {report['voices']} voices of which {report['hot']} are hot"
+    return table(title, ["first sound, ms", "p50", "p99"], rows) + "\n" + table("", ["", ""], facts)
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voices", type=int, default=200)
     parser.add_argument("--hot", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=2_000)
-    parser.add_argument("--prepare-ms", type=float, default=40.0)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--prepare-ms", type=float, default=100.0, help="of the fake engine")
+    parser.add_argument("--f5", help="a folder made by tests/small_f5.py")
+    parser.add_argument("--quick", action="store_true", help="only shows that it works")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as home:
-        names = library(Path(home, "voices"), given.voices)
-        config = Path(home, "ishowtts.toml")
-        config.write_text(
-            f'[voices]\ndirectory = "{home}/voices"\ncache_mib = {CACHE_MIB}\n[log]\nlevel = "warn"\n'
-            f"[engines.fake]\nprepare_ms = {given.prepare_ms}\nconditioning_kib = 1024\naudio_ms_per_char = 20\n",
-            encoding="utf-8",
-        )
-        environment = os.environ | {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
-        server = Service("ishowtts", [*SERVE, "--port", "0", "--engine", "fake", "--config", config], environment)
-        try:
-            client = Client(server.port)
-            hot = names[: given.hot]
-            cold_ms = [client.first_sound_ms(name) for name in hot]
-            warm_ms = [client.first_sound_ms(name) for _ in range(10) for name in hot]
-            opens = opened(server.process.pid, lambda: [client.first_sound_ms(name) for _ in range(5) for name in hot])
-            before_mib = server.resident_mib()
-            pick = random.Random(0)
-            mixed_ms: dict[str, list[float]] = {"hot": [], "others": []}
-            highest_mib = before_mib
-            for number in range(given.requests):
-                is_hot = pick.random() < 0.9
-                name = pick.choice(hot if is_hot else names[given.hot :])
-                mixed_ms["hot" if is_hot else "others"].append(client.first_sound_ms(name))
-                if number % 20 == 0:
-                    highest_mib = max(highest_mib, server.resident_mib())
-            metrics = client.metrics()
-        finally:
-            server.end()
-    kinds = {"cold": cold_ms, "warm": warm_ms, "of many: hot": mixed_ms["hot"], "of many: others": mixed_ms["others"]}
-    rows = [[name, *(float(np.percentile(ms, point)) for point in (50, 99)), len(ms)] for name, ms in kinds.items()]
-    print(
-        table(f"First sound, ms; preparing a voice takes {given.prepare_ms} ms", ["", "p50", "p99", "requests"], rows)
-    )
-    files = "strace is not installed" if opens is None else f"{opens} files opened in {5 * given.hot} requests"
-    print(f"\nWarm voices: {files}")
-    print(
-        f"Memory: {before_mib:.1f} MiB with {given.hot} voices warm, {highest_mib:.1f} MiB at most in {given.requests}"
-    )
-    print("\n".join(f"{name} {value:g}" for name, value in sorted(metrics.items())))
-    if given.out:
-        figures = {
-            "first_sound_ms": {row[0]: {"p50": row[1], "p99": row[2], "requests": row[3]} for row in rows},
-            "files_opened": opens,
-            "resident_mib": {"before": before_mib, "highest": highest_mib},
-            "metrics": metrics,
-        }
-        given.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.voices, arguments.hot, arguments.requests = 30, 6, 60
+    with tempfile.TemporaryDirectory(prefix="ishowtts-bench-") as home:
+        report = measure(arguments, Path(home))
+    print(told(report))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({"machine": machine(), "voices": report}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
