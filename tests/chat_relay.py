@@ -7,6 +7,7 @@ Viewers talk plain IRC to the same server.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -248,6 +249,14 @@ class Viewer:
             more = self.socket.recv(4096)
             assert more, told
             told += more
+        # Who does not read what others say is thrown out once the IRC server's buffer for them is full.
+        self.socket.settimeout(None)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while self.socket.recv(1 << 16):
+                pass
 
     def send(self, *lines: str) -> None:
         self.socket.sendall("".join(f"{line}\r\n" for line in lines).encode())
