@@ -228,7 +228,7 @@ def written_at(sound: np.ndarray, kind: str, subtype: str, level: float | None) 
 
 
 def nearest_level(sound: np.ndarray, kind: str, subtype: str, size_bytes: int) -> float:
-    levels = np.linspace(0, 1, 21)
+    levels = np.linspace(0, 0.99, 21)
     return float(min(levels, key=lambda level: abs(len(written_at(sound, kind, subtype, level)) - size_bytes)))
 
 
