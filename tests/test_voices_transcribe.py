@@ -43,6 +43,12 @@ class TestHearing:
         changed = api.post("/v1/voices/told", (SHIPPED / "oak" / "reference.wav").read_bytes())
         assert changed.json()["voice"]["reference_text"] == "What I say it says.", "what is not given stays"
 
+    def test_a_shipped_voice_of_that_id_lends_it_no_text(self, api: Api) -> None:
+        added = api.post("/v1/voices", CLIP, id="oak")
+        assert added.status_code == 201, added.text
+        heard = added.json()["voice"]["reference_text"]
+        assert word_error_rate([plain(TEXT)], [plain(heard)]) < 0.06, heard
+
     def test_one_off_cloning_needs_no_text_either(self, api: Api) -> None:
         form = {"text": (None, "Hello."), "format": (None, "pcm"), "reference_audio": ("a.wav", CLIP)}
         heard = api.http.post("/v1/tts", files=form)

@@ -21,7 +21,7 @@ use crate::chat::webhook;
 ///
 /// `X-Ishowtts-Timestamp` is the time of the signature, s since 1970; `X-Ishowtts-Signature` is `sha256=` and the
 /// HMAC-SHA256, in hexadecimal, of that time, a dot and the body, with `chat.webhook.secret` as its key. A request is taken
-/// once, and within `chat.webhook.tolerance_s` of its time. `docs/chat-sources.md` tells the body.
+/// once, and within `chat.webhook.tolerance_s` of its time. `docs/chat.md` tells the body.
 #[utoipa::path(post, path = "/v1/chat/webhook", tags = ["chat", "signed"], operation_id = "webhook",
     request_body(content = Object, content_type = "application/json"),
     params(("x-ishowtts-timestamp" = String, Header, description = "When it was signed, s since 1970"),

@@ -141,7 +141,10 @@ pub async fn remove(
 
 async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result<Response, ApiError> {
     let Upload { mut draft, prepared, .. } = upload;
-    let before = app.speech.voices().listed(&id).ok().and_then(|listed| listed.voice.reference.clone());
+    // A shipped voice of that id lends a new one nothing.
+    let library = app.speech.voices();
+    let own = library.listed(&id).ok().filter(|listed| listed.origin == Origin::User && listed.voice.id == id);
+    let before = own.and_then(|listed| listed.voice.reference.clone());
     if let (Some(clip), None, None) = (&prepared, &draft.text, before) {
         let language = draft.languages.as_ref().and_then(|languages| languages.first());
         let heard = app.speech.transcribe(clip, language.map(String::as_str), "text").await?;
