@@ -31,12 +31,39 @@ const MAX_PARTS: usize = 64;
 #[derive(Debug)]
 pub struct Uploads {
     held: Arc<Semaphore>,
-    prepared: Semaphore,
+    prepared: Arc<Semaphore>,
 }
 
 impl Uploads {
     pub fn new() -> Self {
-        Self { held: Arc::new(Semaphore::new(MAX_UPLOADS)), prepared: Semaphore::new(MAX_PREPARATIONS) }
+        Self { held: Arc::new(Semaphore::new(MAX_UPLOADS)), prepared: Arc::new(Semaphore::new(MAX_PREPARATIONS)) }
+    }
+
+    /// A client that leaves does not end what runs: until that has ended, it counts, and so does its file.
+    async fn prepare<T: Send + 'static>(
+        &self,
+        file: File,
+        work: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let place = Arc::clone(&self.prepared).acquire_owned().await;
+        aside(move || {
+            let (_place, file) = (place, file);
+            work(&file.bytes)
+        })
+        .await
+    }
+}
+
+/// A file of a form; its bytes count as an upload for as long as it is held.
+#[derive(Debug)]
+pub struct File {
+    bytes: Bytes,
+    _place: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl File {
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 }
 
@@ -45,8 +72,8 @@ impl Uploads {
 pub struct Form {
     pub texts: Vec<(String, String)>,
     files: Vec<(&'static str, Bytes)>,
-    /// Until it is dropped it counts as an upload.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Until it and its files are dropped it counts as an upload.
+    place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Form {
@@ -63,9 +90,9 @@ impl Form {
     pub async fn read(app: &App, parts: &Parts, body: Body, files: &[&'static str]) -> Result<Self, ApiError> {
         let boundary = boundary(&parts.headers)?;
         let place = tokio::time::timeout(WAIT_LIMIT, Arc::clone(&app.uploads.held).acquire_owned()).await;
-        let place = place.map_err(|_| ApiError::too_many_uploads())?.ok();
+        let place = place.map_err(|_| ApiError::too_many_uploads())?.ok().map(Arc::new);
         let body = body::read(&parts.headers, body, app.config.voices.max_upload_bytes).await?;
-        let mut form = Self { texts: Vec::new(), files: Vec::new(), _place: place };
+        let mut form = Self { texts: Vec::new(), files: Vec::new(), place };
         form.parse(body, boundary, files).await?;
         Ok(form)
     }
@@ -92,9 +119,9 @@ impl Form {
         Err(invalid("it has more than 64 parts").into())
     }
 
-    pub fn file(&mut self, name: &str) -> Option<Bytes> {
+    pub fn file(&mut self, name: &str) -> Option<File> {
         let at = self.files.iter().position(|(known, _)| *known == name)?;
-        Some(self.files.swap_remove(at).1)
+        Some(File { bytes: self.files.swap_remove(at).1, _place: self.place.clone() })
     }
 }
 
@@ -119,10 +146,8 @@ fn broken(error: multer::Error) -> ApiError {
 ///
 /// # Errors
 /// What is wrong with it.
-pub async fn prepare(app: &App, name: &'static str, file: Bytes) -> Result<Prepared, ApiError> {
-    let place = app.uploads.prepared.acquire().await;
-    let prepared = aside(move || clip::prepare(&file, &clip::Options::default())).await?;
-    drop(place);
+pub async fn prepare(app: &App, name: &'static str, file: File) -> Result<Prepared, ApiError> {
+    let prepared = app.uploads.prepare(file, |bytes| clip::prepare(bytes, &clip::Options::default())).await?;
     Ok(prepared.map_err(|fault| Error::invalid(fault.code(), Some(name), format!("{name:?}: {fault}")))?)
 }
 
@@ -142,10 +167,34 @@ mod tests {
     use super::*;
 
     async fn parsed(body: &'static str) -> Result<(Vec<(String, String)>, Option<Bytes>), ApiError> {
-        let mut form = Form { texts: Vec::new(), files: Vec::new(), _place: None };
+        let mut form = Form { texts: Vec::new(), files: Vec::new(), place: None };
         form.parse(Bytes::from_static(body.as_bytes()), "x".to_owned(), &["audio"]).await?;
-        let audio = form.file("audio");
+        let audio = form.file("audio").map(|file| file.bytes);
         Ok((form.texts, audio))
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_frees_no_place_while_its_clip_is_prepared() {
+        let uploads = Uploads::new();
+        let place = Arc::clone(&uploads.held).acquire_owned().await.ok().map(Arc::new);
+        let mut form = Form { texts: Vec::new(), files: vec![("audio", Bytes::from_static(b"RIFF"))], place };
+        let file = form.file("audio").expect("a file");
+        let (begun, wait_begun) = tokio::sync::oneshot::channel();
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let preparing = uploads.prepare(file, move |bytes| {
+            begun.send(bytes.to_vec()).expect("somebody waits");
+            wait.recv().expect("let go");
+        });
+        tokio::select! {
+            _ = preparing => panic!("it waits to be let go"),
+            bytes = wait_begun => assert_eq!(bytes.expect("begun"), b"RIFF"),
+        }
+        drop(form);
+        let free = || (uploads.held.available_permits(), uploads.prepared.available_permits());
+        assert_eq!(free(), (MAX_UPLOADS - 1, MAX_PREPARATIONS - 1));
+        let_go.send(()).expect("it still runs");
+        drop(Arc::clone(&uploads.prepared).acquire_owned().await);
+        drop(uploads.held.acquire_many(MAX_UPLOADS as u32).await);
     }
 
     #[tokio::test]
