@@ -98,6 +98,7 @@ impl Running {
             hints: BTreeMap::new(),
             reference: None,
             shape: Default::default(),
+            transient: false,
         };
         self.host.send(Command::Prepare { conditioning: ConditioningId(conditioning), voice: Arc::new(voice) });
     }

@@ -1,6 +1,7 @@
 //! Rust's books of prepared voices: which engine-side conditioning stands for which version of a voice.
 //!
-//! Bounded in bytes: the least recently used go first. Those that are pinned, or that a request holds, stay.
+//! Bounded in bytes: the least recently used go first. Those that are pinned, or that a request holds, stay. What is
+//! prepared for one request goes with it.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -52,6 +53,8 @@ struct Entry {
     elapsed_ms: f64,
     used_at: u64,
     holders: usize,
+    /// Goes with its last holder.
+    transient: bool,
 }
 
 /// A prepared voice, or one that is being prepared, which stays as long as this is held.
@@ -91,6 +94,7 @@ impl Conditionings {
             books.idle.remove(&entry.used_at);
             entry.used_at = now;
             entry.holders += 1;
+            entry.transient &= voice.transient;
             self.figures.found(entry);
             return Asked { held: held(entry.id), outcome: entry.outcome.subscribe(), is_new: false };
         }
@@ -100,7 +104,9 @@ impl Conditionings {
         let outcome = watch::Sender::new(None);
         let seen = outcome.subscribe();
         let voice_id = voice.id.clone();
-        let entry = Entry { id, voice: voice_id, outcome, bytes: 0, elapsed_ms: 0.0, used_at: now, holders: 1 };
+        let transient = voice.transient;
+        let entry =
+            Entry { id, voice: voice_id, outcome, bytes: 0, elapsed_ms: 0.0, used_at: now, holders: 1, transient };
         books.by_id.insert(id, voice.version.clone());
         books.by_version.insert(voice.version.clone(), entry);
         Asked { held: held(id), outcome: seen, is_new: true }
@@ -183,10 +189,7 @@ impl Conditionings {
     fn shrink(&self, books: &mut Books) {
         while books.bytes > self.max_bytes {
             let Some((_, version)) = books.idle.pop_first() else { break };
-            let Some(entry) = books.by_version.remove(&version) else { continue };
-            books.by_id.remove(&entry.id);
-            books.bytes -= entry.bytes;
-            books.dropped.push(entry.id);
+            books.forget(&version);
             self.figures.evicted.increment(1);
         }
         self.figures.shown(books);
@@ -197,9 +200,21 @@ impl Books {
     /// May go, unless something keeps it.
     fn rest(&mut self, version: &str) {
         let Some(entry) = self.by_version.get(version) else { return };
-        if entry.holders == 0 && entry.bytes > 0 && !self.pinned.contains(version) {
+        if entry.holders > 0 || entry.bytes == 0 || self.pinned.contains(version) {
+            return;
+        }
+        if entry.transient {
+            self.forget(version);
+        } else {
             self.idle.insert(entry.used_at, version.to_owned());
         }
+    }
+
+    fn forget(&mut self, version: &str) {
+        let Some(entry) = self.by_version.remove(version) else { return };
+        self.by_id.remove(&entry.id);
+        self.bytes -= entry.bytes;
+        self.dropped.push(entry.id);
     }
 }
 

@@ -8,7 +8,16 @@ use crate::engine::FaultKind;
 const KIB: u64 = 1024;
 
 fn voice(name: &str) -> Arc<Voice> {
-    Arc::new(Voice {
+    Arc::new(of(name))
+}
+
+/// As it is in a request that brings it along.
+fn brought(name: &str) -> Arc<Voice> {
+    Arc::new(Voice { transient: true, ..of(name) })
+}
+
+fn of(name: &str) -> Voice {
+    Voice {
         id: name.to_owned(),
         version: format!("version of {name}"),
         name: String::new(),
@@ -19,7 +28,8 @@ fn voice(name: &str) -> Arc<Voice> {
         hints: BTreeMap::new(),
         reference: None,
         shape: Default::default(),
-    })
+        transient: false,
+    }
 }
 
 /// Holds three voices of `voice_bytes`.
@@ -69,6 +79,51 @@ fn what_is_held_stays_and_goes_later() {
     drop(held);
     assert_eq!(books.take_dropped(), [ConditioningId(0)]);
     assert_eq!(books.books.lock().bytes, 3 * (VOICE_BYTES + OVERHEAD_BYTES));
+}
+
+#[test]
+fn what_a_request_brings_along_goes_with_it() {
+    let books = small();
+    use_once(&books, "a");
+    use_once(&books, "b");
+    for number in 0..5 {
+        let own = books.get(&brought(&number.to_string()));
+        assert!(own.is_new);
+        let meanwhile = books.get(&brought(&number.to_string()));
+        assert!(!meanwhile.is_new);
+        books.settle(own.held.id, Ok((VOICE_BYTES, 1.0)));
+        let id = own.held.id;
+        drop(own);
+        assert!(!books.get(&brought(&number.to_string())).is_new, "it is still held");
+        assert_eq!(books.take_dropped(), []);
+        drop(meanwhile);
+        assert_eq!(books.take_dropped(), [id]);
+    }
+    assert_eq!(books.books.lock().bytes, 2 * (VOICE_BYTES + OVERHEAD_BYTES));
+    assert!(!use_once(&books, "a") && !use_once(&books, "b"));
+}
+
+#[test]
+fn what_was_left_before_it_was_prepared_goes_then() {
+    let books = small();
+    let own = books.get(&brought("clip"));
+    let id = own.held.id;
+    drop(own);
+    assert_eq!(books.take_dropped(), []);
+    books.settle(id, Ok((VOICE_BYTES, 1.0)));
+    assert_eq!(books.take_dropped(), [id]);
+    assert!(books.get(&brought("clip")).is_new);
+}
+
+#[test]
+fn a_clip_that_is_a_voice_of_the_library_as_well_is_kept() {
+    let books = small();
+    let own = books.get(&brought("a"));
+    books.settle(own.held.id, Ok((VOICE_BYTES, 1.0)));
+    assert!(!use_once(&books, "a"));
+    drop(own);
+    drop(books.get(&brought("a")));
+    assert!(!use_once(&books, "a"));
 }
 
 #[test]
@@ -126,14 +181,15 @@ fn those_who_wait_are_told_when_the_engine_is_gone() {
 
 proptest! {
     #[test]
-    fn the_books_balance(steps in proptest::collection::vec((0usize..12, 0u8..4, 0u64..40 * KIB), 1..200)) {
+    fn the_books_balance(steps in proptest::collection::vec((0usize..12, 0u8..5, 0u64..40 * KIB), 1..200)) {
         let books = Conditionings::new("test", 64 * KIB);
         let names: Vec<String> = (0..12).map(|name| name.to_string()).collect();
         let mut held: Vec<(usize, Asked)> = Vec::new();
         let mut known = std::collections::HashSet::new();
         for (name, what, nbytes) in steps {
             match what {
-                0 | 1 => {
+                0 | 1 | 4 => {
+                    let voice = if what == 4 { brought } else { voice };
                     let asked = books.get(&voice(&names[name]));
                     if asked.is_new {
                         prop_assert!(known.insert(asked.held.id));
@@ -157,6 +213,7 @@ proptest! {
             let kept = |version: &String, entry: &Entry| entry.holders > 0 || inside.pinned.contains(version);
             let idle = inside.by_version.iter().filter(|(version, entry)| !kept(version, entry)).count();
             prop_assert_eq!(idle, inside.idle.len());
+            prop_assert!(inside.by_version.iter().all(|(version, entry)| !entry.transient || kept(version, entry)));
             prop_assert!(inside.bytes <= 64 * KIB || idle == 0);
         }
     }

@@ -44,7 +44,7 @@ const OWNER: Owner = Owner(u64::MAX);
 /// Once it was measured, which only one does at a time.
 type Gain = Arc<OnceCell<f32>>;
 
-/// What was measured, by engine and voice version.
+/// What was measured, by engine and voice version. Of a voice of one request it is kept while that starts.
 pub(super) struct Levels {
     gains: Mutex<HashMap<(String, String), Gain>>,
     /// What is to be measured before the program is ready has been.
@@ -54,6 +54,25 @@ pub(super) struct Levels {
 impl Levels {
     pub fn new(mode: Loudness) -> Self {
         Self { gains: Mutex::default(), warm: watch::Sender::new(mode != Loudness::Voice) }
+    }
+
+    /// To be held while `voice` is measured and its gain is asked for again.
+    pub fn visit<'a>(&'a self, voice: &'a Voice) -> Visit<'a> {
+        Visit { levels: self, voice }
+    }
+}
+
+/// Ends with what was measured of a voice of one request.
+pub(super) struct Visit<'a> {
+    levels: &'a Levels,
+    voice: &'a Voice,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if self.voice.transient {
+            self.levels.gains.lock().retain(|(_, version), _| *version != self.voice.version);
+        }
     }
 }
 
@@ -229,5 +248,34 @@ impl Speech {
     pub(super) async fn wait_for_levels(&self) {
         // The sender lives as long as `self`: this cannot fail.
         let _ = self.levels.warm.subscribe().wait_for(|warm| *warm).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audio::encode::wav_file,
+        config::Config,
+        speech::tests::{fake, levelled, request, say},
+    };
+
+    #[tokio::test]
+    async fn what_is_measured_of_a_voice_of_one_request_goes_with_it() {
+        let speech = levelled(Config::default(), vec![fake(|_| {})]).await;
+        let measured = || speech.levels.gains.lock().len();
+        let before = measured();
+        let clip: Vec<f32> = (0..16_000u16).map(|n| 0.3 * (0.2 * f32::from(n)).sin()).collect();
+        let voice = Arc::new(Voice::of_wav(wav_file(&clip, 8_000).into(), "What is said."));
+        let visit = speech.levels.visit(&voice);
+        assert_ne!(speech.gain(&Level::default(), &speech.links[0], &voice).await, 1.0);
+        assert_eq!(measured(), before + 1);
+        drop(visit);
+        assert_eq!(measured(), before);
+        let own = crate::speech::SpeechRequest { own_voice: Some(voice), ..request("A clip of one's own.") };
+        say(&speech, own).await.expect("spoken");
+        assert_eq!(measured(), before);
+        say(&speech, request("One of the library.")).await.expect("spoken");
+        assert_eq!(measured(), before, "the default one was measured before");
     }
 }

@@ -109,6 +109,7 @@ impl Speech {
             self.set_level(&mut speaking, &request.level, &voice).await;
             return Ok(speaking);
         }
+        let _visit = self.levels.visit(&voice);
         let pieces = if request.whole {
             text::whole(&request.text)
         } else {
@@ -225,6 +226,7 @@ impl Speech {
     async fn say_elsewhere(&self, unsaid: &Unsaid) -> Result<(), Error> {
         let line = unsaid.job.line(unsaid.segment);
         let language = line.segment.language.as_deref();
+        let _visit = self.levels.visit(&unsaid.job.script.voice);
         let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
         for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
             let Ok(info) = link.info() else { continue };

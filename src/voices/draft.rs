@@ -72,6 +72,7 @@ impl Draft {
             hints,
             reference,
             shape: Shape::default(),
+            transient: false,
         })
     }
 }

@@ -108,6 +108,7 @@ pub(super) fn parse(id: &str, manifest: &[u8], clip: Option<Bytes>) -> Result<Vo
         hints: parsed.engine.into_iter().map(hint).collect::<Result<_, _>>()?,
         reference,
         shape: Default::default(),
+        transient: false,
     })
 }
 
@@ -175,6 +176,7 @@ pub(super) fn of_clip(clip: Bytes, text: &str) -> Voice {
         hints: BTreeMap::new(),
         reference: Some(Reference { clip, text: text.to_owned() }),
         shape: Default::default(),
+        transient: false,
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Voice {
     pub reference: Option<Reference>,
     /// Beyond what its hints say: of a variant.
     pub shape: Shape,
+    /// Of one request: nothing that is made of it outlives that.
+    pub transient: bool,
 }
 
 /// A clip to clone and what is said in it. In memory: whatever becomes of the file, this version of the voice has it.
@@ -91,10 +93,10 @@ impl Voice {
         folder::clip(path, text)
     }
 
-    /// The same from memory.
+    /// The same from memory, for one request.
     #[must_use]
     pub fn of_wav(clip: Bytes, text: &str) -> Self {
-        manifest::of_clip(clip, text)
+        Self { transient: true, ..manifest::of_clip(clip, text) }
     }
 
     /// As it sounds with `over` in the place of its own reference.

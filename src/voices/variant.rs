@@ -161,6 +161,7 @@ fn make(parts: &[(Arc<Voice>, f64)], spec: &Spec<'_>) -> Result<Arc<Voice>, Erro
         // Of the mixture there is no clip.
         reference: main.reference.clone().filter(|_| !mixed),
         shape,
+        transient: false,
         id,
     }))
 }
