@@ -36,6 +36,8 @@ struct Books {
     /// Versions that may go, by when they were used last.
     idle: BTreeMap<u64, String>,
     pinned: HashSet<String>,
+    /// Of the pinned ones, those that could not be prepared when they were asked for last.
+    given_up: HashSet<String>,
     bytes: u64,
     /// Counts uses.
     clock: u64,
@@ -127,12 +129,16 @@ impl Conditionings {
                 entry.outcome.send_replace(Some(Ok(())));
                 books.bytes += entry.bytes;
                 self.figures.prepare_ms.increment(elapsed_ms.round() as u64);
+                books.given_up.remove(&version);
                 books.rest(&version);
             }
             Err(fault) => {
                 entry.outcome.send_replace(Some(Err(fault)));
                 books.by_version.remove(&version);
                 books.by_id.remove(&id);
+                if books.pinned.contains(&version) {
+                    books.given_up.insert(version);
+                }
             }
         }
         self.shrink(books);
@@ -152,7 +158,8 @@ impl Conditionings {
     pub fn pin(&self, voices: &[Arc<Voice>]) {
         let mut guard = self.books.lock();
         let books = &mut *guard;
-        let pinned = voices.iter().map(|voice| voice.version.clone()).collect();
+        let pinned: HashSet<_> = voices.iter().map(|voice| voice.version.clone()).collect();
+        books.given_up.retain(|version| pinned.contains(version));
         let before = std::mem::replace(&mut books.pinned, pinned);
         for version in &books.pinned {
             if let Some(entry) = books.by_version.get(version) {
@@ -165,13 +172,18 @@ impl Conditionings {
         self.shrink(books);
     }
 
-    /// How many of them are prepared, or given up.
+    /// How many of the pinned `voices` are prepared, or given up.
     pub fn settled(&self, voices: &[Arc<Voice>]) -> usize {
         let books = self.books.lock();
-        let is_settled = |voice: &&Arc<Voice>| {
-            books.by_version.get(&voice.version).is_none_or(|entry| entry.outcome.borrow().is_some())
-        };
-        voices.iter().filter(is_settled).count()
+        let is_prepared = |version: &str| books.by_version.get(version).is_some_and(|entry| entry.bytes > 0);
+        // One that nobody has asked for yet is neither.
+        let is_settled = |version: &str| is_prepared(version) || books.given_up.contains(version);
+        voices.iter().filter(|voice| is_settled(&voice.version)).count()
+    }
+
+    /// Whether it is pinned and cannot be prepared.
+    pub fn is_given_up(&self, voice: &Voice) -> bool {
+        self.books.lock().given_up.contains(&voice.version)
     }
 
     /// What the engine is to be told to forget, each once.

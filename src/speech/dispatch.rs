@@ -196,6 +196,14 @@ impl Link {
                 drop(self.ask_for(voice));
             }
         }
+        // None of them may be left to prepare.
+        self.warmed();
+    }
+
+    /// The pinned voices that it can speak with, as far as is known.
+    pub fn pinned(&self) -> Vec<Arc<Voice>> {
+        let pinned = self.pinned.lock();
+        pinned.iter().filter(|voice| !self.conditionings.is_given_up(voice)).cloned().collect()
     }
 
     /// Of the pinned voices: how many are prepared or given up, and how many there are.

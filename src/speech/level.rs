@@ -4,7 +4,10 @@
 //! A voice that is cloned sounds as loud as its clip, so that is measured. Any other says a sentence, which takes an
 //! engine as long as any sentence.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
@@ -227,18 +230,26 @@ impl Speech {
         Ok(measured.integrated_lufs)
     }
 
-    /// Measures the default voice of every engine as soon as that is loaded.
-    pub(super) async fn warm_levels(&self) {
-        if let Ok(voice) = self.voices().get(&self.config.voices.default) {
-            for link in self.links.iter().filter(|_| !self.levels_are_warm()) {
+    /// Measures the pinned voices of every engine, as soon as that is ready and whenever they are others.
+    pub(super) async fn keep_levels_warm(speech: Weak<Self>, mut repinned: watch::Receiver<()>) {
+        loop {
+            let Some(speech) = speech.upgrade().filter(|speech| speech.config.loudness.mode == Loudness::Voice) else {
+                return;
+            };
+            for link in &speech.links {
                 let mut state = link.watch_state();
                 drop(state.wait_for(|state| !matches!(state, EngineState::Loading)).await);
-                if link.info().is_ok() {
-                    self.voice_gain(link, &voice).await;
+                let Ok(info) = link.info() else { continue };
+                for voice in link.pinned().iter().filter(|voice| route::can_speak_as(&info, voice)) {
+                    speech.voice_gain(link, voice).await;
                 }
             }
+            speech.levels.warm.send_replace(true);
+            drop(speech);
+            if repinned.changed().await.is_err() {
+                return;
+            }
         }
-        self.levels.warm.send_replace(true);
     }
 
     pub(super) fn levels_are_warm(&self) -> bool {

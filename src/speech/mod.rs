@@ -21,6 +21,8 @@ pub mod subtitles;
 mod tests;
 mod transcribe;
 mod verify;
+#[cfg(test)]
+mod warm_tests;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -63,6 +63,8 @@ impl Speech {
             max_voice_bytes: (config.voices.cache_mib as u64) << 20,
             fatal: fatal.clone(),
         };
+        // First, so that no change is missed that comes meanwhile.
+        let changes = store.subscribe();
         let pinned = pinned(&config, &store.library());
         let links = engines
             .into_iter()
@@ -72,15 +74,15 @@ impl Speech {
         let (levels, closing) = (Levels::new(config.loudness.mode), AtomicBool::new(false));
         let transcriber = OnceLock::new();
         let speech = Arc::new(Self { config, store, links, shelf, levels, closing, fatal, transcriber });
-        let warming = Arc::clone(&speech);
-        tokio::spawn(async move { warming.warm_levels().await });
+        let (repin, repinned) = watch::channel(());
+        tokio::spawn(Self::keep_levels_warm(Arc::downgrade(&speech), repinned));
         tokio::spawn(Self::tick(Arc::downgrade(&speech)));
-        tokio::spawn(Self::repin(Arc::downgrade(&speech), speech.store.subscribe()));
+        tokio::spawn(Self::repin(Arc::downgrade(&speech), changes, repin));
         tokio::spawn(Self::reroute(Arc::downgrade(&speech), told));
         speech
     }
 
-    async fn tick(speech: std::sync::Weak<Self>) {
+    async fn tick(speech: Weak<Self>) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -204,15 +206,16 @@ impl Speech {
     }
 
     /// The versions that are always prepared are those that the library has now.
-    async fn repin(speech: std::sync::Weak<Self>, mut changes: watch::Receiver<Arc<Library>>) {
+    async fn repin(speech: Weak<Self>, mut changes: watch::Receiver<Arc<Library>>, repinned: watch::Sender<()>) {
         while changes.changed().await.is_ok() {
             let Some(speech) = speech.upgrade() else { return };
             speech.pin_voices();
+            repinned.send_replace(());
         }
     }
 
     /// Gives what one engine could not say to the next one of the route that can.
-    async fn reroute(speech: std::sync::Weak<Self>, mut told: mpsc::UnboundedReceiver<Unsaid>) {
+    async fn reroute(speech: Weak<Self>, mut told: mpsc::UnboundedReceiver<Unsaid>) {
         while let Some(unsaid) = told.recv().await {
             let Some(speech) = speech.upgrade() else { return };
             tokio::spawn(async move {

@@ -40,9 +40,13 @@ pub(super) fn fake(change: impl FnOnce(&mut FakeOptions)) -> FakeOptions {
 }
 
 /// Voices as loud as they are: nothing is said to measure them.
-pub(super) async fn service(mut config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+pub(super) fn unmeasured(mut config: Config) -> Config {
     config.loudness.mode = Loudness::Off;
-    levelled(config, engines).await
+    config
+}
+
+pub(super) async fn service(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
+    levelled(unmeasured(config), engines).await
 }
 
 pub(super) async fn levelled(config: Config, engines: Vec<FakeOptions>) -> Arc<Speech> {
