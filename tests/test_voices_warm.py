@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import clips
+import httpx
 from harness import Server, wait_until
+from voices_client import Api
 
 PRELOAD = ["wren", "nova", "heart+pitch=1", "heart+pitch=2", "nobody"]
 
@@ -24,6 +28,22 @@ def count(server: Server, name: str, **labels: str) -> float:
             if found == wanted:
                 return value
     return 0.0
+
+
+def clone(server: Server, text: str, pitch_hz: float, timeout_s: float = 60) -> httpx.Response:
+    """A clip in the request."""
+    form = {"text": (None, text), "reference_text": (None, "What is said."), "format": (None, "pcm")}
+    clip = {"reference_audio": ("a.wav", clips.wav(pitch_hz))}
+    return httpx.post(f"{server.url}/v1/tts", files=form | clip, timeout=timeout_s, trust_env=False)
+
+
+def leave(server: Server) -> None:
+    """Before the clip is prepared."""
+    try:
+        clone(server, "Hello.", 150, timeout_s=0.5)
+    except httpx.ReadTimeout:
+        return
+    raise AssertionError("it was answered")
 
 
 class TestWarmUp:
@@ -74,6 +94,18 @@ class TestWarmUp:
             assert server.speak("Hello.", voice="bad").error["code"] == "invalid_parameter"
 
 
+    def test_their_loudness_is_measured_before_anybody_asks_and_when_they_change(self, tmp_path: Path) -> None:
+        config = fake('preload = ["wren", "heart+pitch=2"]', "") + '[log]\nlevel = "info,ishowtts=debug"\n'
+        with Server(tmp_path, engine="fake", config=config) as server:
+            for voice in ("heart", "wren", r"heart\+pitch=2"):
+                server.wait_line(rf"voice measured.*voice\S*{voice}\W", timeout_s=1)
+            measured = server.log.count("voice measured")
+            assert server.speak("Warm.", voice="wren").status == 200
+            assert server.log.count("voice measured") == measured
+            assert Api(server).post("/api/voices/wren/reference", clips.wav(), text="Other.").status_code == 200
+            wait_until(lambda: server.log.count("voice measured") > measured, "the new version is measured")
+
+
 class TestBounds:
     def test_memory_is_bounded_and_pinned_voices_stay(self, tmp_path: Path) -> None:
         config = fake('preload = ["wren"]\ncache_mib = 4', "conditioning_kib = 1000")
@@ -90,6 +122,32 @@ class TestBounds:
             # One that went is prepared again.
             assert server.speak("Hello.", voice="heart+pitch=0.5").status == 200
             assert count(server, "lookups_total", outcome="miss") == misses + 1
+
+    def test_clips_of_single_requests_go_with_them_and_drive_no_voice_out(self, tmp_path: Path) -> None:
+        config = fake('preload = ["wren"]\ncache_mib = 4', "conditioning_kib = 1000")
+        with Server(tmp_path, engine="fake", config=config) as server:
+            assert server.speak("Hello.", voice="rowan").status == 200
+            kept, misses = count(server, "cache_bytes"), count(server, "lookups_total", outcome="miss")
+            text = "One sentence of some length is spoken here. And a second one follows it there. And a third comes."
+            for number in range(6):
+                assert clone(server, text, 150 + 10 * number).status_code == 200
+                assert count(server, "cache_voices") == 3
+            assert count(server, "cache_bytes") == kept
+            assert count(server, "lookups_total", outcome="miss") == misses + 6, "once for all segments of a request"
+            assert count(server, "evictions_total") == 0
+            assert server.speak("Hello.", voice="rowan").status == 200
+            assert count(server, "lookups_total", outcome="miss") == misses + 6
+
+    def test_a_clip_whose_request_has_ended_is_not_kept_when_it_is_prepared(self, tmp_path: Path) -> None:
+        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 1000")) as server:
+            asked = threading.Thread(target=leave, args=(server,))
+            asked.start()
+            wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the clip is asked for")
+            asked.join()
+            assert count(server, "prepare_ms_total") < 2000, "it was left in time"
+            wait_until(lambda: count(server, "prepare_ms_total") >= 2000, "the clip is prepared")
+            wait_until(lambda: count(server, "cache_voices") == 1, "it is gone")
+            assert count(server, "evictions_total") == 0
 
     def test_a_voice_in_use_stays_until_it_has_been_spoken(self, tmp_path: Path) -> None:
         config = fake("cache_mib = 0", "conditioning_kib = 100\nfaults = true\nslots = 2\nsteps = 2\nstep_ms = 100")
@@ -111,3 +169,31 @@ class TestBounds:
             assert time.perf_counter() - started < 2.0
             assert cold.is_alive()
             cold.join()
+
+    def test_a_stream_goes_on_while_another_requests_clip_is_prepared(self, tmp_path: Path) -> None:
+        text = " ".join(f"This is sentence number {number} of them." for number in range(6))
+        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 4000\nsteps = 4\nstep_ms = 40")) as server:
+            alone, gaps_alone = arriving(server, text)
+            assert len(gaps_alone) > 10, "it comes piece by piece"
+            prepared_ms = count(server, "prepare_ms_total")
+            cloned: list[httpx.Response] = []
+            asked = threading.Thread(target=lambda: cloned.append(clone(server, "Hello.", 150)))
+            asked.start()
+            wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the clip is asked for")
+            meanwhile, gaps = arriving(server, text)
+            assert count(server, "prepare_ms_total") == prepared_ms, "the clip is still being prepared"
+            assert meanwhile == alone
+            # A stall is as long as what is left of the preparation; what the machine adds is nothing beside it.
+            assert max(gaps) < max(gaps_alone) + 1.0
+            asked.join()
+            assert cloned[0].status_code == 200
+
+
+def arriving(server: Server, text: str) -> tuple[bytes, list[float]]:
+    """Speech, and the seconds between its pieces."""
+    pieces, times_s = [], [time.perf_counter()]
+    with server.streaming(text, voice="heart", seed=7) as response:
+        while piece := response.read1():
+            pieces.append(piece)
+            times_s.append(time.perf_counter())
+    return b"".join(pieces), [later - earlier for earlier, later in pairwise(times_s)]
