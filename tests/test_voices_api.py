@@ -291,6 +291,35 @@ class TestWhileItSpeaks:
             assert begun + speech.read() == whole
         assert slow.add("mine", clips.wav(250)).status_code == 201
 
+    def test_a_voice_is_replaced_during_its_speech(self, start: Start) -> None:
+        slow = Api(start(engine="fake", config="[engines.fake]\nstep_ms = 200\n"))
+        slow.add("mine")
+        text = " ".join(f"This is sentence number {number} of them." for number in range(6))
+        folder = slow.server.home / "data" / "ishowtts" / "voices" / "mine"
+
+        def by_hand() -> None:
+            (folder / "reference.wav").write_bytes(clips.wav(350))
+
+        whole = slow.server.speak(text, voice="mine", seed=7).body
+        for replace in (
+            lambda: slow.post("/v1/voices/mine", clips.wav(250)),
+            lambda: slow.post("/api/voices/mine/reference", clips.wav(300)),
+            lambda: slow.http.delete("/api/voices/mine/reference"),
+            by_hand,
+        ):
+            version = slow.http.get("/v1/voices/mine").json()["version"]
+            with slow.server.streaming(text, voice="mine", seed=7) as speech:
+                begun = speech.read(1000)
+                replace()
+                wait_until(
+                    lambda old=version: slow.http.get("/v1/voices/mine").json()["version"] != old,
+                    "the new version is there",
+                )
+                assert slow.server.metrics()['ishowtts_slots_in_use{engine="fake"}'] == 1, "it still speaks"
+                assert begun + speech.read() == whole
+            before, whole = whole, slow.server.speak(text, voice="mine", seed=7).body
+            assert whole != before
+
     def test_a_folder_that_changes_is_picked_up(self, api: Api) -> None:
         folder = api.server.home / "data" / "ishowtts" / "voices" / "byhand"
         folder.mkdir(parents=True)

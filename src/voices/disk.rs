@@ -20,11 +20,30 @@ const LOCK: &str = ".lock";
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOCK_PERIOD: Duration = Duration::from_millis(20);
 
+/// A change that was made.
+#[must_use]
+pub(super) enum Made {
+    Durable,
+    /// The disk does not say that it is: after a power cut, what was there before may be there again.
+    Unconfirmed(io::Error),
+}
+
+impl Made {
+    fn confirmed(root: &Path) -> Self {
+        sync(root).map_or_else(Self::Unconfirmed, |()| Self::Durable)
+    }
+
+    /// Both of them.
+    pub fn and(self, other: Self) -> Self {
+        if matches!(self, Self::Durable) { other } else { self }
+    }
+}
+
 /// Puts a folder with these files into its place. Plain files beside them that were in it before stay in it.
 ///
 /// # Errors
 /// What the disk says; the folder is as it was. `AlreadyExists`: it must not be there (`create`), but is.
-pub(super) fn put(root: &Path, name: &str, files: &[(&str, &[u8])], create: bool) -> io::Result<()> {
+pub(super) fn put(root: &Path, name: &str, files: &[(&str, &[u8])], create: bool) -> io::Result<Made> {
     let _lock = Lock::take(root)?;
     tidy(root)?;
     if create && fs::symlink_metadata(root.join(name)).is_ok() {
@@ -46,24 +65,26 @@ pub(super) fn put(root: &Path, name: &str, files: &[(&str, &[u8])], create: bool
         }
         return Err(error);
     }
-    sync(root)?;
-    if stood {
-        // What is left of it is swept by the next change.
+    let made = Made::confirmed(root);
+    // Until then it may be all that a power cut leaves. What remains of it is swept by the next change.
+    if stood && matches!(made, Made::Durable) {
         let _ = discard(&aside);
     }
-    Ok(())
+    Ok(made)
 }
 
 /// # Errors
-/// What the disk says. `NotFound`: there is no such folder.
-pub(super) fn remove(root: &Path, name: &str) -> io::Result<()> {
+/// What the disk says; the folder is still there. `NotFound`: there is no such folder.
+pub(super) fn remove(root: &Path, name: &str) -> io::Result<Made> {
     let _lock = Lock::take(root)?;
     tidy(root)?;
     let gone = root.join(format!("{GONE}{name}"));
     fs::rename(root.join(name), &gone)?;
-    sync(root)?;
-    let _ = discard(&gone);
-    Ok(())
+    let made = Made::confirmed(root);
+    if matches!(made, Made::Durable) {
+        let _ = discard(&gone);
+    }
+    Ok(made)
 }
 
 fn write(folder: &Path, files: &[(&str, &[u8])]) -> io::Result<()> {
@@ -104,13 +125,14 @@ fn tidy(root: &Path) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
         let path = entry?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if let Some(place) = name.strip_prefix(ASIDE).map(|name| root.join(name)) {
-            if fs::symlink_metadata(&place).is_err() {
-                fs::rename(&path, &place)?;
-            } else {
-                discard(&path)?;
-            }
-        } else if name.starts_with(NEW) || name.starts_with(GONE) {
+        let place = name.strip_prefix(ASIDE).map(|name| root.join(name));
+        if let Some(place) = place.as_ref().filter(|place| fs::symlink_metadata(place).is_err()) {
+            fs::rename(&path, place)?;
+        } else if place.is_some() || name.starts_with(GONE) {
+            // Whoever moved it may have ended before that was durable.
+            sync(root)?;
+            discard(&path)?;
+        } else if name.starts_with(NEW) {
             discard(&path)?;
         }
     }
@@ -163,6 +185,10 @@ mod tests {
 
     use super::*;
 
+    fn assert_durable(made: io::Result<Made>) {
+        assert!(matches!(made, Ok(Made::Durable)));
+    }
+
     fn files(root: &TempDir) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for entry in fs::read_dir(root.path()).unwrap() {
@@ -182,19 +208,19 @@ mod tests {
     #[test]
     fn a_folder_is_replaced_as_a_whole_and_keeps_what_people_put_there() {
         let root = tempfile::tempdir().unwrap();
-        put(root.path(), "a", &[("voice.toml", b"1"), ("reference.wav", b"2")], true).unwrap();
-        let again = put(root.path(), "a", &[("voice.toml", b"0")], true).unwrap_err();
+        assert_durable(put(root.path(), "a", &[("voice.toml", b"1"), ("reference.wav", b"2")], true));
+        let again = put(root.path(), "a", &[("voice.toml", b"0")], true).err().unwrap();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         fs::write(root.path().join("a/NOTES"), "mine").unwrap();
-        put(root.path(), "a", &[("voice.toml", b"3")], false).unwrap();
+        assert_durable(put(root.path(), "a", &[("voice.toml", b"3")], false));
         assert_eq!(files(&root), ["a/NOTES", "a/voice.toml"]);
         assert_eq!(fs::read(root.path().join("a/voice.toml")).unwrap(), b"3");
         fs::create_dir(root.path().join("a/takes")).unwrap();
-        put(root.path(), "a", &[("voice.toml", b"4")], false).expect_err("a person's folder");
+        put(root.path(), "a", &[("voice.toml", b"4")], false).err().expect("a person's folder");
         assert_eq!(fs::read(root.path().join("a/voice.toml")).unwrap(), b"3");
-        remove(root.path(), "a").unwrap();
+        assert_durable(remove(root.path(), "a"));
         assert!(files(&root).is_empty());
-        assert_eq!(remove(root.path(), "a").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(remove(root.path(), "a").err().unwrap().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -205,7 +231,7 @@ mod tests {
             fs::write(root.path().join(name).join("voice.toml"), name).unwrap();
         };
         [".new-a", ".old-b", "c", ".old-c", ".gone-d"].into_iter().for_each(folder);
-        put(root.path(), "e", &[("voice.toml", b"e")], true).unwrap();
+        assert_durable(put(root.path(), "e", &[("voice.toml", b"e")], true));
         assert_eq!(files(&root), ["b/voice.toml", "c/voice.toml", "e/voice.toml"]);
         assert_eq!(fs::read(root.path().join("b/voice.toml")).unwrap(), b".old-b");
         assert_eq!(fs::read(root.path().join("c/voice.toml")).unwrap(), b"c");

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Draft, Fault, Library, Listed, Origin, Problem, Voice, clip_check, disk,
+    Draft, Fault, Library, Listed, Origin, Problem, Voice, clip_check,
+    disk::{self, Made},
     folder::{self, Content},
     library::Names,
     manifest,
@@ -144,8 +145,7 @@ impl Store {
         if matches!(&written, Err(error) if error.kind() == io::ErrorKind::AlreadyExists) {
             return Err(exists(id));
         }
-        self.written(written)?;
-        self.changed(disk, &[id]);
+        self.made(disk, written, &[id])?;
         self.library().listed(id).cloned()
     }
 
@@ -172,11 +172,9 @@ impl Store {
             });
         }
         // The override first: without it the voice is whole, without the voice it would be a fault.
-        for name in there.into_iter().rev() {
-            self.removed(disk::remove(self.writable()?, name))?;
-        }
-        self.changed(&mut disk, &[]);
-        Ok(())
+        let root = self.writable()?;
+        let removed = there.into_iter().rev().try_fold(Made::Durable, |made, name| Ok(made.and(removed(root, name)?)));
+        self.made(&mut disk, removed, &[])
     }
 
     /// Puts a clip, a text or both in the place of a voice's own; what is not given stays as it was. An empty text takes
@@ -212,8 +210,8 @@ impl Store {
         let mut files = vec![(folder::OVERRIDE_MANIFEST, manifest.as_bytes())];
         files.extend(clip.as_ref().map(|clip| (folder::CLIP, &clip[..])));
         let name = folder::override_name(&id);
-        self.written(disk::put(self.writable()?, &name, &files, false))?;
-        self.changed(&mut disk, &[&name]);
+        let written = disk::put(self.writable()?, &name, &files, false);
+        self.made(&mut disk, written, &[&name])?;
         self.library().listed(&id).cloned()
     }
 
@@ -226,8 +224,8 @@ impl Store {
         let id = self.library().listed(id)?.voice.id.clone();
         let name = folder::override_name(&id);
         if disk.places.has(&name) {
-            self.removed(disk::remove(self.writable()?, &name))?;
-            self.changed(&mut disk, &[]);
+            let removed = removed(self.writable()?, &name);
+            self.made(&mut disk, removed, &[])?;
         }
         self.library().listed(&id).cloned()
     }
@@ -240,16 +238,23 @@ impl Store {
         Ok(&self.directory)
     }
 
-    fn written(&self, written: io::Result<()>) -> Result<(), Error> {
-        written.map_err(|error| {
-            tracing::warn!(directory = %self.directory.display(), %error, "a voice was not written");
-            storage(&error)
-        })
-    }
-
-    /// What another program has removed meanwhile is removed.
-    fn removed(&self, removed: io::Result<()>) -> Result<(), Error> {
-        self.written(removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }))
+    /// The library is what the disk shows, even where a change is not known to last.
+    fn made(&self, disk: &mut Disk, made: io::Result<Made>, names: &[&str]) -> Result<(), Error> {
+        self.changed(disk, if made.is_ok() { names } else { &[] });
+        let directory = self.directory.display();
+        match made {
+            Ok(Made::Durable) => Ok(()),
+            Ok(Made::Unconfirmed(error)) => {
+                tracing::error!(%directory, %error, "a change of the voices was made, but the disk does not confirm it");
+                let message = "the change was made and counts, but the server's disk does not confirm that it is \
+                               stored: a power cut may undo it; look after the disk";
+                Err(Error::Storage { code: "storage_unconfirmed", message: message.to_owned() })
+            }
+            Err(error) => {
+                tracing::warn!(%directory, %error, "a voice was not written");
+                Err(storage(&error))
+            }
+        }
     }
 
     fn changed(&self, disk: &mut Disk, names: &[&str]) {
@@ -281,6 +286,14 @@ impl Store {
         disk.told = now;
         new
     }
+}
+
+/// What another program has removed meanwhile is removed.
+fn removed(root: &Path, name: &str) -> io::Result<Made> {
+    disk::remove(root, name).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(Made::Durable),
+        _ => Err(error),
+    })
 }
 
 fn check_id(id: &str) -> Result<(), Error> {

@@ -77,6 +77,7 @@ fn changed() -> Vec<ApiError> {
         storage("storage_full", "the server's disk has no room for the voice; nothing was changed"),
         storage("storage_read_only", "the server may not write to its folder of voices"),
         storage("storage_failed", "the server cannot write to its folder of voices"),
+        storage("storage_unconfirmed", "the change was made, but the server's disk does not confirm that it is stored"),
     ]
 }
 
