@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Draft, Fault, Library, Listed, Origin, Problem, Voice, clip_check, disk,
+    Draft, Fault, Library, Listed, Origin, Problem, Voice, check_id, clip_check, disk,
     folder::{self, Content},
+    is_id,
     library::Names,
     manifest,
     places::{Places, When},
@@ -76,6 +77,14 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Library>> {
         self.library.subscribe()
+    }
+
+    /// The user's own voice of that id, without its override.
+    #[must_use]
+    pub fn own(&self, id: &str) -> Option<Arc<Voice>> {
+        let library = self.library();
+        let listed = library.listed(id).ok()?;
+        (listed.origin == Origin::User && listed.voice.id == id).then(|| Arc::clone(&listed.baseline))
     }
 
     /// Looks for changes on disk. What changed is read when it is seen unchanged for the second time.
@@ -156,7 +165,7 @@ impl Store {
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         let mut disk = self.disk.lock();
         let library = self.library();
-        if !manifest::is_id(id) {
+        if !is_id(id) {
             return Err(library.unknown(id));
         }
         let names = [id.to_owned(), folder::override_name(id)];
@@ -281,15 +290,6 @@ impl Store {
         disk.told = now;
         new
     }
-}
-
-fn check_id(id: &str) -> Result<(), Error> {
-    if manifest::is_id(id) {
-        return Ok(());
-    }
-    let message =
-        "a voice's id is made of a-z, 0-9, - and _, begins with a letter or a digit and has 64 characters at most";
-    Err(Error::invalid("invalid_id", Some("id"), message))
 }
 
 fn exists(id: &str) -> Error {

@@ -24,7 +24,7 @@ _MENDS = {
     "engine_failed": _SEE_MORE,
     "voice_exists": "--replace changes it",
     "voice_not_cloned": "`ishowtts engines` tells which clone voices",
-    "transcript_missing": "give it with --text, or in a .txt file beside the clip",
+    "transcript_missing": "put it into a .txt file beside the clip, or give it to `ishowtts voices add` with --text",
 }
 """By the stable code of src/error.rs."""
 
