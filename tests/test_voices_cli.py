@@ -109,6 +109,7 @@ class TestCommands:
         )  # fmt: skip
         told = run(["voices", "add", "told", clip, "--text", TEXT], tmp_path, env=env)
         assert "heard" not in told.stdout
+        clip.write_bytes(clips.wav(220))
         kept = run(["voices", "add", "mine", clip, "--replace"], tmp_path, env=env)
         assert "heard" not in kept.stdout
         assert 'its text is still "Heard as vi."' in kept.stderr
@@ -184,3 +185,10 @@ class TestCommands:
             ended = run(["voices", "preview", "wren", *words, "-o", "a.wav"], tmp_path)
             assert ended.returncode == 0, ended.stderr
             assert wav_samples((tmp_path / "a.wav").read_bytes()).size
+
+    def test_what_no_engine_can_speak_with_is_told(self, tmp_path: Path, clip: Path) -> None:
+        assert run(["voices", "add", "mine", clip, "--text", TEXT], tmp_path).returncode == 0
+        ended = run(["voices", "preview", "mine", "-o", "a.wav", "--engine", "hibari"], tmp_path)
+        assert ended.returncode == 1
+        assert ended.stderr.endswith("; `ishowtts engines` tells which clone voices\n")
+        assert "GET" not in ended.stderr

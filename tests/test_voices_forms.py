@@ -154,7 +154,25 @@ class TestChanging:
         assert api.http.get("/v1/voices/mine").json()["reference_text"] == TEXT
         assert warned(audio=clips.wav(200), text="Other words.") == []
         assert warned(text="Others again.") == []
+        assert warned(audio=clips.wav(200)) == [], "it is the clip that is there"
         assert warned(name="Mine") == []
+
+    def test_a_voice_that_nothing_here_speaks_with_is_warned_of(self, api: Api, hibari: Server) -> None:
+        def codes(asked: Api, **fields: Any) -> list[str]:
+            answer = asked.post("/v1/voices", id="mine", **fields)
+            assert answer.status_code == 201, answer.text
+            return [warning["code"] for warning in answer.json()["warnings"]]
+
+        assert "not_cloned_here" not in codes(api, audio=clips.wav(), text=TEXT)
+        plain = Api(hibari)
+        try:
+            assert "not_cloned_here" in codes(plain, audio=clips.wav(), text=TEXT)
+            refused(plain.http.post("/v1/voices/mine/preview"), 400, "voice_not_cloned")
+            plain.http.delete("/v1/voices/mine")
+            hints = '{"hibari": {"pitch_semitones": -5}}'
+            assert "not_cloned_here" not in codes(plain, audio=clips.wav(), text=TEXT, engine=hints)
+        finally:
+            plain.http.delete("/v1/voices/mine")
 
 
 class TestIds:

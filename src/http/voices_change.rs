@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    speech,
+    speech::{self, EngineState},
     voices::{
         Draft, Voice, check_id,
         clip::{Prepared, Warning},
@@ -164,11 +164,31 @@ async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result
     tracing::info!(id, version, "a voice was {}", if existed { "changed" } else { "added" });
     let (clip, warnings) = prepared.map_or((None, Vec::new()), |prepared| (Some(told(&prepared)), prepared.warnings));
     let library = app.speech.voices();
-    let warnings =
-        warnings.into_iter().chain(text_kept).map(|Warning { code, message }| Told { code, message }).collect();
+    let warnings = warnings.into_iter().chain(text_kept).chain(not_spoken(&app, &listed.voice));
+    let warnings = warnings.map(|Warning { code, message }| Told { code, message }).collect();
     let added = Added { voice: voices::details(&library, &listed), clip, warnings };
     let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(added)).into_response())
+}
+
+/// For a voice with which nothing that runs here can speak: better told now than with the first text.
+fn not_spoken(app: &App, voice: &Voice) -> Option<Warning> {
+    let engines = app.speech.engines();
+    let may_clone = |state: &EngineState| match state {
+        EngineState::Ready(info) => info.clones_voices,
+        EngineState::Loading => true,
+        EngineState::Broken(_) => false,
+    };
+    if !voice.only_cloned() || engines.iter().any(|engine| may_clone(&engine.state)) {
+        return None;
+    }
+    let names: Vec<_> = engines.iter().map(|engine| engine.name.as_str()).collect();
+    let message = format!(
+        "no engine that runs here ({}) clones voices: the voice is kept, and speaks once the server is started with one \
+         that does, such as f5",
+        names.join(", ")
+    );
+    Some(Warning { code: "not_cloned_here", message })
 }
 
 fn told(prepared: &Prepared) -> Clip {

@@ -45,7 +45,7 @@ impl Draft {
     #[must_use]
     pub fn text_kept(&self, own: Option<&Voice>) -> Option<Warning> {
         let before = own?.reference.as_ref()?;
-        if self.clip.is_none() || self.text.is_some() {
+        if self.text.is_some() || self.clip.as_ref().is_none_or(|clip| *clip == before.clip) {
             return None;
         }
         let more = if before.text.chars().nth(SHOWN_CHARS).is_some() { "…" } else { "" };
@@ -140,13 +140,15 @@ mod tests {
 
     #[test]
     fn a_text_that_stays_is_shown_as_far_as_it_helps() {
-        let clip = Draft { clip: Some(Bytes::from_static(b"RIFF")), ..Draft::default() };
+        let clip = Draft { clip: Some(Bytes::from_static(b"RIFF another")), ..Draft::default() };
         let kept = |text: &str| clip.text_kept(Some(&own("vi", text))).map(|warning| warning.message);
         assert!(kept("Xin chào.").is_some_and(|message| message.contains("\"Xin chào.\"")));
         assert!(
             kept(&"ữ".repeat(500)).is_some_and(|message| message.contains("ữ…\"") && message.chars().count() < 250)
         );
         assert_eq!(clip.text_kept(None), None);
+        let same = Draft { clip: Some(Bytes::from_static(b"RIFF")), ..Draft::default() };
+        assert_eq!(same.text_kept(Some(&own("vi", "a"))), None);
         assert_eq!(Draft::default().text_kept(Some(&own("vi", "a"))), None);
         assert_eq!(Draft { text: Some("b".to_owned()), ..clip.clone() }.text_kept(Some(&own("vi", "a"))), None);
     }
