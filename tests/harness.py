@@ -303,11 +303,13 @@ def speech_body(text: str, **fields: Any) -> bytes:
     return json.dumps({"input": text, **defaults, **fields}).encode()
 
 
-def run(arguments: Sequence[str | Path], home: Path, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: Sequence[str | Path], home: Path, timeout_s: float = 60.0, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """The program, to its end."""
     return subprocess.run(
         [str(COMMAND), *map(str, arguments)],
-        env=environment(home),
+        env=environment(home) | dict(env or {}),
         cwd=home,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -40,7 +40,7 @@ def complete(path: str, form: dict[str, Any]) -> None:
     """A good form has a clip that is one, and what goes with it; its parts have names that fit into headers."""
     for name in [name for name in form if not (name.isascii() and name.isprintable())]:
         del form[name]
-    if "reference_audio" in form or "reference_text" in form:
+    if any(name.startswith("reference_") for name in form):
         form.pop("voice", None)
         form |= {"reference_audio": CLIP, "reference_text": "What is said."}
     if "params" in form:

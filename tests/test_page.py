@@ -395,7 +395,8 @@ def test_a_voice_is_recorded_and_sent(speaker: Any) -> None:
             route.continue_()
             return
         sent.append(route.request.post_data_buffer or b"")
-        voice = {"id": "mine", "name": "Mine", "languages": ["en"], "description": "", "licence": ""}
+        voice = {"id": "mine", "name": "Mine", "languages": ["en"], "description": "", "licence": "",
+                 "reference_text": "What was said."}  # fmt: skip
         clip = {"duration_s": 1.2, "snr_db": 31.0}
         route.fulfill(status=201, json={"voice": voice, "clip": clip, "warnings": [{"code": "x", "message": "Short."}]})
 
@@ -411,9 +412,18 @@ def test_a_voice_is_recorded_and_sent(speaker: Any) -> None:
     speaker.wait_for_selector("#voice-told .good")
     assert "Mine" in speaker.inner_text("#voice-told")
     assert "Short." in speaker.inner_text("#voice-told")
+    assert "Heard in it" not in speaker.inner_text("#voice-told")
     (form,) = sent
     for part in (b'name="audio"; filename="recording.wav"', b'name="name"\r\n\r\nMine', b"What was said."):
         assert part in form
     wav = wav_samples(form[form.index(b"RIFF") : form.index(b"\r\n------", form.index(b"RIFF"))])
     assert wav.size > 20_000
     assert np.abs(wav).max() > 1000, "the made-up microphone beeps"
+
+    # What the server had to listen for is shown, as somebody must look whether it is right.
+    speaker.fill("#voice-name", "Mine")
+    speaker.set_input_files("#voice-file", {"name": "a.wav", "mimeType": "audio/wav", "buffer": b"RIFF"})
+    speaker.check("#voice-consent")
+    speaker.click("#voice-send")
+    speaker.get_by_text("Heard in it: “What was said.”").wait_for()
+    assert b'name="text"' not in sent[1]

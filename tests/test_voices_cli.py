@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import clips
+import fake_whisper
 import pytest
 from harness import Server, run, wait_until, wav_samples
 
 TEXT = "What is said in the clip."
+MANIFEST = 'id = "ID"\nname = "A"\nlanguages = ["en"]\nlicence = "MIT"\n[reference]\ntext = "Hi."\n'
 
 
 @pytest.fixture
@@ -58,8 +60,8 @@ class TestCommands:
         silent = tmp_path / "silent.wav"
         silent.write_bytes(clips.wav_of(clips.hum() * 0))
         for arguments, told in [
-            (["mine", clip], "give it with --text"),
-            (["Mine", clip, "--text", TEXT], "a voice's id is made of"),
+            (["mine", clip], "give it to `ishowtts voices add` with --text"),
+            (["Mine", clip, "--text", TEXT], '"Mine" cannot be a voice\'s id'),
             (["mine", silent, "--text", TEXT], "silent.wav: the clip is silent"),
             (["mine", tmp_path / "none.wav", "--text", TEXT], "none.wav: cannot be read"),
             (["mine"], '"audio" is missing'),
@@ -78,9 +80,7 @@ class TestCommands:
         source = tmp_path / "source"
         for id in ("one", "two"):
             (source / id).mkdir(parents=True)
-            (source / id / "voice.toml").write_text(
-                f'# by hand\nid = "{id}"\nname = "A"\nlanguages = ["en"]\nlicence = "MIT"\n[reference]\ntext = "Hi."\n'
-            )
+            (source / id / "voice.toml").write_text("# by hand\n" + MANIFEST.replace("ID", id))
             (source / id / "reference.wav").write_bytes(clip.read_bytes())
         (source / "Nữ 3.wav").write_bytes(clip.read_bytes())
         (source / "Nữ 3.txt").write_text(TEXT)
@@ -89,7 +89,7 @@ class TestCommands:
         imported = run(["voices", "import", source], tmp_path)
         assert imported.returncode == 1
         assert "imported 'one'\n" in imported.stdout
-        assert "imported 'n-3'\n" in imported.stdout
+        assert "imported 'nu-3'\n" in imported.stdout
         assert "manifest_invalid" in imported.stderr
         assert "1 of 3 voices were not imported" in imported.stderr
         folder = tmp_path / "data" / "ishowtts" / "voices" / "one"
@@ -97,6 +97,80 @@ class TestCommands:
         assert (folder / "reference.wav").read_bytes() == (source / "one" / "reference.wav").read_bytes()
         assert run(["voices", "import", source / "one", "--replace"], tmp_path).returncode == 0
         assert "holds no voices" in run(["voices", "import", folder.parent / ".."], tmp_path).stderr
+
+    def test_a_clip_is_listened_to_where_its_text_is_nowhere(self, tmp_path: Path, clip: Path) -> None:
+        env = fake_whisper.put_into(tmp_path / "whisper")
+        added = run(["voices", "add", "mine", clip, "--language", "vi"], tmp_path, env=env)
+        assert added.returncode == 0, added.stderr
+        assert "heard in it: Heard as vi.\n" in added.stdout
+        assert "--replace --text" in added.stderr
+        assert (shown(tmp_path, "mine")["reference_text"], shown(tmp_path, "mine")["languages"]) == (
+            "Heard as vi.", ["vi"]
+        )  # fmt: skip
+        told = run(["voices", "add", "told", clip, "--text", TEXT], tmp_path, env=env)
+        assert "heard" not in told.stdout
+        clip.write_bytes(clips.wav(220))
+        kept = run(["voices", "add", "mine", clip, "--replace"], tmp_path, env=env)
+        assert "heard" not in kept.stdout
+        assert 'its text is still "Heard as vi."' in kept.stderr
+
+        source = tmp_path / "source"
+        source.mkdir()
+        for name in ("Ánh Đào.wav", "Jörg.wav"):
+            (source / name).write_bytes(clip.read_bytes())
+        (source / "Jörg.txt").write_text(TEXT)
+        imported = run(["voices", "import", source], tmp_path, env=env)
+        assert (imported.returncode, imported.stdout) == (
+            0, "imported 'jorg'\nimported 'anh-dao'\nheard in it: Heard as None.\n"
+        )  # fmt: skip
+        assert shown(tmp_path, "anh-dao")["languages"] == ["de"], "as it was heard"
+        assert shown(tmp_path, "jorg")["reference_text"] == TEXT
+        # Nothing was listened to for a text that was there.
+        assert fake_whisper.asked(tmp_path / "whisper") == ["vi", "None"]
+
+    def test_without_the_extra_it_is_told_how_to_have_it(self, tmp_path: Path, clip: Path) -> None:
+        env = fake_whisper.put_nothing_into(tmp_path / "whisper")
+        for arguments in (["add", "mine", clip], ["import", clip.parent]):
+            ended = run(["voices", *arguments], tmp_path, env=env)
+            assert ended.returncode == 1
+            first = ended.stderr.splitlines()[0]
+            assert "pip install 'ishowtts[transcribe]'" in first
+            assert "a .txt file beside the clip" in first
+        assert run(["voices", "show", "mine"], tmp_path).returncode == 1
+
+    def test_nothing_leads_out_of_the_folder_of_voices(self, tmp_path: Path, clip: Path) -> None:
+        source = tmp_path / "source"
+        (source / "linked").mkdir(parents=True)
+        (source / "linked" / "voice.toml").write_text(MANIFEST.replace("ID", "linked"))
+        (source / "linked" / "reference.wav").symlink_to(clip)
+        (source / "Bad Name").mkdir()
+        (source / "Bad Name" / "voice.toml").write_text(MANIFEST.replace("ID", "../../evil"))
+        (source / "other").mkdir()
+        (source / "other" / "voice.toml").write_text(MANIFEST.replace("ID", "../../evil"))
+        (source / "other" / "reference.wav").write_bytes(clip.read_bytes())
+        (source / "…!.wav").write_bytes(clip.read_bytes())
+        (source / "…!.txt").write_text(TEXT)
+        (source / "x ..%2f evil.wav").write_bytes(clip.read_bytes())
+        (source / "x ..%2f evil.txt").write_text(TEXT)
+        (source / "text.wav").write_text("This is a text, whatever it is called.")
+        (source / "text.txt").write_text(TEXT)
+        imported = run(["voices", "import", source], tmp_path)
+        assert (imported.returncode, imported.stdout) == (1, "imported 'x-2f-evil'\n")
+        for name, told in [("linked", "link_outside"), ("Bad Name", "cannot be a voice's id"), ("other", "id_mismatch"),
+                           ("…!.wav", "no letter in its name"), ("text.wav", "this is text")]:  # fmt: skip
+            assert any(name in line and told in line for line in imported.stderr.splitlines()), (name, imported.stderr)
+        before = sorted(tmp_path.rglob("*"))
+        for id in ("../evil", "/etc/passwd", "..", "", "é", "a/b", "heart.override", ".lock"):
+            for arguments in (
+                ["add", id, clip, "--text", TEXT],
+                ["show", id],
+                ["remove", id],
+                ["preview", id, "-o", "x"],
+            ):
+                ended = run(["voices", *arguments], tmp_path)
+                assert ended.returncode != 0, (id, arguments)
+                assert "Traceback" not in ended.stderr
+        assert sorted(tmp_path.rglob("*")) == before
 
     def test_a_running_server_speaks_with_what_was_added(self, tmp_path: Path, clip: Path) -> None:
         with Server(tmp_path, engine="fake") as server:
@@ -111,3 +185,10 @@ class TestCommands:
             ended = run(["voices", "preview", "wren", *words, "-o", "a.wav"], tmp_path)
             assert ended.returncode == 0, ended.stderr
             assert wav_samples((tmp_path / "a.wav").read_bytes()).size
+
+    def test_what_no_engine_can_speak_with_is_told(self, tmp_path: Path, clip: Path) -> None:
+        assert run(["voices", "add", "mine", clip, "--text", TEXT], tmp_path).returncode == 0
+        ended = run(["voices", "preview", "mine", "-o", "a.wav", "--engine", "hibari"], tmp_path)
+        assert ended.returncode == 1
+        assert ended.stderr.endswith("; `ishowtts engines` tells which clone voices\n")
+        assert "GET" not in ended.stderr

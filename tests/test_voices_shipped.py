@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from harness import Server
+from shipped_voices import make_voices
 from test_words import plain, whisper, word_error_rate
 
 ROOT = Path(__file__).resolve().parent.parent
 MIN_VOICES = 6
 
 
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_voices", ROOT / "scripts" / "make_voices.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Data classes look their own module up.
-    sys.modules["make_voices"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-make_voices = _script()
 VOICES = make_voices.manifests()
 
 

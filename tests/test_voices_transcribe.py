@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import fake_whisper
 import pytest
 from harness import Server
 from test_words import plain, word_error_rate
@@ -58,9 +59,7 @@ class TestHearing:
 
 class TestDeaf:
     def test_without_the_extra_the_text_is_asked_for(self, tmp_path: Path) -> None:
-        (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['faster_whisper'] = None\n")
-        env = {"PYTHONPATH": str(tmp_path)} | hears_with("base")
-        with Server(tmp_path, engine="fake", env=env) as server:
+        with Server(tmp_path, engine="fake", env=fake_whisper.put_nothing_into(tmp_path / "whisper")) as server:
             told = Api(server).post("/v1/voices", CLIP, id="mine")
             refused(told, 400, "transcript_missing")
             assert "ishowtts[transcribe]" in told.json()["error"]["message"]

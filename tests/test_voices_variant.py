@@ -8,28 +8,13 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from harness import Pcm, Server
+from shipped_voices import make_voices
 
 TEXT = "The harbour lights came on one by one, and the last boats turned home."
-RATE_HZ = 24_000
 
 
 def pitch_hz(pcm: Pcm) -> float:
-    """The median over voiced frames, by autocorrelation."""
-    sound, length = pcm / 32768.0, int(0.04 * RATE_HZ)
-    window = np.hanning(length)
-    fade = np.fft.irfft(np.abs(np.fft.rfft(window, 4 * length)) ** 2)[:length]
-    found = []
-    for start in range(0, len(sound) - length, length // 4):
-        frame = sound[start : start + length]
-        if np.sqrt(np.mean(frame**2)) < 0.02:
-            continue
-        spectrum = np.fft.rfft((frame - frame.mean()) * window, 4 * length)
-        likeness = np.fft.irfft(np.abs(spectrum) ** 2)[:length] / fade
-        shortest, longest = RATE_HZ // 500, RATE_HZ // 60
-        period = shortest + int(np.argmax(likeness[shortest:longest]))
-        if likeness[period] > 0.7 * likeness[0]:
-            found.append(RATE_HZ / period)
-    return float(np.median(found))
+    return float(make_voices.pitch_hz(pcm / 32768.0))
 
 
 def say(server: Server, voice: str) -> Pcm:

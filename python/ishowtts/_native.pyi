@@ -60,6 +60,10 @@ class Voices:
     def preview_text(self, id: str) -> str:
         """A sentence in the voice's language."""
 
+    @staticmethod
+    def id_of_name(name: str) -> str | None:
+        """An id for a voice of that name; None if there is no letter in it."""
+
     def add(
         self,
         id: str,
@@ -76,8 +80,9 @@ class Voices:
     ) -> dict[str, Any]:
         """A voice of the user's own, cloned from ``clip``, a file of any common format, in which ``text`` is said.
 
-        ``replace``: or a change of the one that is there, in which what is not given stays. Returns the voice with the
-        prepared clip's duration_s and warnings.
+        ``text`` None: it is listened for, with ishowtts[transcribe]. ``replace``: or a change of the one that is there,
+        in which what is not given stays. Returns the voice with the prepared clip's duration_s and warnings, and the
+        text that was heard (None: nobody listened).
         """
 
     def import_folder(self, folder: str | os.PathLike[str], *, replace: bool = False) -> dict[str, Any]:

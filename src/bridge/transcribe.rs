@@ -12,7 +12,7 @@ use std::{
 
 use numpy::IntoPyArray;
 use parking_lot::Mutex;
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyException, prelude::*};
 use tokio::sync::oneshot;
 
 use super::{
@@ -28,7 +28,7 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(60);
 const NAME: &str = "transcribe";
 
-type Told = Result<Heard, Unheard>;
+pub(super) type Told = Result<Heard, Unheard>;
 
 struct Ask {
     sound: Vec<f32>,
@@ -114,7 +114,7 @@ fn run(model: &str, threads: usize, inbox: Receiver<Ask>) {
                 // Whoever asked may have left.
                 if !answer.is_closed() {
                     let told = Python::attach(|py| hear(py, &mut transcriber, (model, threads), sound, language));
-                    let _ = answer.send(told);
+                    let _ = answer.send(told.unwrap_or_else(|error| Err(Unheard::Failed(error.to_string()))));
                 }
             }
             Err(RecvTimeoutError::Timeout) => Python::attach(|_| transcriber = None),
@@ -124,14 +124,18 @@ fn run(model: &str, threads: usize, inbox: Receiver<Ask>) {
     Python::attach(|_| drop(transcriber));
 }
 
-fn hear(
+/// Attached, on whichever thread. `transcriber`: kept for the next clip.
+///
+/// # Errors
+/// What is no fault of the transcriber's, such as Ctrl-C.
+pub(super) fn hear(
     py: Python<'_>,
     transcriber: &mut Option<Py<PyAny>>,
     (model, threads): (&str, usize),
     sound: Vec<f32>,
     language: Option<String>,
-) -> Told {
-    let exceptions = Exceptions::import(py).map_err(|error| Unheard::Failed(error.to_string()))?;
+) -> PyResult<Told> {
+    let exceptions = Exceptions::import(py)?;
     let run = || -> PyResult<Option<Heard>> {
         if transcriber.is_none() {
             let loaded = py.import("ishowtts.transcribe")?.call_method1("load", (model, threads))?;
@@ -142,9 +146,10 @@ fn hear(
         let (text, language): (String, String) = heard.extract()?;
         Ok(Some(Heard { text, language }))
     };
-    match run() {
+    Ok(match run() {
         Ok(Some(heard)) => Ok(heard),
         Ok(None) => Err(Unheard::NotInstalled),
+        Err(error) if !error.is_instance_of::<PyException>(py) => return Err(error),
         Err(error) => Err(match exceptions.sort(py, NAME, "hearing what is said in a clip", &error) {
             Raised::Refused(message) => Unheard::Invalid(message),
             Raised::Fault(fault) | Raised::Broken(fault) => match fault.kind {
@@ -152,5 +157,5 @@ fn hear(
                 FaultKind::Failed | FaultKind::NoSpeech => Unheard::Failed(fault.message),
             },
         }),
-    }
+    })
 }

@@ -1,8 +1,14 @@
 //! `ishowtts._native.Voices`: the library of voices, without engines and without a server. Its methods wait for the disk,
 //! detached.
 
-use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use parking_lot::Mutex;
 use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList},
@@ -12,14 +18,15 @@ use super::{
     config::Config,
     convert::{json_to_python, python_to_json},
     errors,
+    transcribe::hear,
 };
 use crate::{
     error::Error,
-    text,
+    speech::{self, Heard},
     voices::{
-        Draft, Library, Listed, Origin, Store,
-        clip::{self, Prepared},
-        preview,
+        Draft, Library, Listed, Origin, Store, check_id,
+        clip::{self, Prepared, Warning},
+        id_of_name, preview,
     },
 };
 
@@ -28,6 +35,16 @@ use crate::{
 pub struct Voices {
     store: Store,
     config: Arc<crate::config::Config>,
+    /// Loaded for the first clip without a text.
+    transcriber: Mutex<Option<Py<PyAny>>>,
+}
+
+/// A voice that was added or changed, and what became of its clip.
+struct Added {
+    listed: Listed,
+    prepared: Option<Prepared>,
+    heard: bool,
+    text_kept: Option<Warning>,
 }
 
 #[pymethods]
@@ -44,7 +61,7 @@ impl Voices {
             }
             store
         });
-        Self { store, config }
+        Self { store, config, transcriber: Mutex::default() }
     }
 
     /// Sorted by id.
@@ -70,6 +87,12 @@ impl Voices {
         Ok(preview::sentence(voice.languages.first().map_or("", String::as_str)))
     }
 
+    /// An id for a voice of that name, if there is a letter in it.
+    #[staticmethod]
+    fn id_of_name(name: &str) -> Option<String> {
+        id_of_name(name)
+    }
+
     /// `clip`: a file of any common format. What is not given stays as it was, or is a default.
     #[pyo3(signature = (id, clip=None, *, text=None, name=None, description=None, languages=None, licence=None, speed=None,
                        engine=None, replace=false))]
@@ -92,11 +115,12 @@ impl Voices {
         let hints = hints.map(serde_json::from_value).transpose();
         let hints = hints.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
         let draft = Draft { name, description, languages, licence, speed, hints, clip: None, text };
-        let added = py.detach(|| self.put(id, draft, clip, replace));
-        let (listed, prepared) = added.map_err(|error| errors::speech(py, &error))?;
+        let Added { listed, prepared, heard, text_kept } = self.put(py, id, draft, clip, replace)?;
         let dict = voice(py, &self.store.library(), &listed)?;
         dict.set_item("duration_s", prepared.as_ref().map(|prepared| prepared.duration_s))?;
-        let warnings = prepared.iter().flat_map(|prepared| &prepared.warnings);
+        let text = listed.baseline.reference.as_ref().filter(|_| heard).map(|reference| &reference.text);
+        dict.set_item("heard", text)?;
+        let warnings = prepared.iter().flat_map(|prepared| &prepared.warnings).chain(&text_kept);
         dict.set_item("warnings", warnings.map(|warning| &warning.message).collect::<Vec<_>>())?;
         Ok(dict)
     }
@@ -115,23 +139,36 @@ impl Voices {
 }
 
 impl Voices {
-    fn put(
-        &self,
-        id: &str,
-        mut draft: Draft,
-        path: Option<PathBuf>,
-        replace: bool,
-    ) -> Result<(Listed, Option<Prepared>), Error> {
-        let prepared = path.map(|path| self.prepare(&path)).transpose()?;
-        if let Some(prepared) = &prepared {
-            draft.clip = Some(prepared.wav().into());
-            let found = || draft.text.as_deref().and_then(text::language).map(|language| vec![language.to_owned()]);
-            draft.languages = draft.languages.or_else(found);
-        }
-        Ok((self.store.put(id, draft, replace)?, prepared))
+    fn put(&self, py: Python<'_>, id: &str, mut draft: Draft, path: Option<PathBuf>, replace: bool) -> PyResult<Added> {
+        let raised = |error: Error| errors::speech(py, &error);
+        check_id(id).map_err(raised)?;
+        let prepared = py.detach(|| path.map(|path| self.prepare(&path)).transpose()).map_err(raised)?;
+        draft.clip = prepared.as_ref().map(|prepared| prepared.wav().into());
+        let own = self.store.own(id);
+        let own = own.as_deref();
+        let text_kept = draft.text_kept(own);
+        let heard = match &prepared {
+            Some(clip) if draft.lacks_text(own) => Some(self.hear(py, clip, draft.language(own))?),
+            _ => None,
+        };
+        let was_heard = heard.is_some();
+        speech::complete(&mut draft, own, heard);
+        let listed = py.detach(|| self.store.put(id, draft, replace)).map_err(raised)?;
+        Ok(Added { listed, prepared, heard: was_heard, text_kept })
     }
 
-    fn prepare(&self, path: &std::path::Path) -> Result<Prepared, Error> {
+    fn hear(&self, py: Python<'_>, clip: &Prepared, language: Option<&str>) -> PyResult<Heard> {
+        let raised = |error: Error| errors::speech(py, &error);
+        let sound = py.detach(|| speech::sound(clip)).map_err(raised)?;
+        // Out of its place, as nobody may wait for a lock with the interpreter's in hand.
+        let mut transcriber = self.transcriber.lock().take();
+        let model = (self.config.voices.transcribe_model.as_str(), self.config.threads());
+        let told = hear(py, &mut transcriber, model, sound, language.map(str::to_owned))?;
+        *self.transcriber.lock() = transcriber;
+        speech::heard(told, "text").map_err(raised)
+    }
+
+    fn prepare(&self, path: &Path) -> Result<Prepared, Error> {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let refused = |code, message: String| Error::invalid(code, Some("audio"), format!("{name}: {message}"));
         let limit = self.config.voices.max_upload_bytes;

@@ -99,9 +99,9 @@ pub async fn replace(
     let clip = match audio {
         Some(audio) => {
             let clip = form::prepare(&app, AUDIO, audio).await?;
-            let has_text = app.speech.voices().listed(&id)?.voice.reference.is_some();
-            if text.is_none() && !has_text {
-                text = Some(app.speech.transcribe(&clip, None, "text").await?.text);
+            let voice = Arc::clone(&app.speech.voices().listed(&id)?.voice);
+            if text.is_none() && voice.reference.is_none() {
+                text = Some(app.speech.transcribe(&clip, voice.language(), "text").await?.text);
             }
             Some(clip.wav().into())
         }

@@ -311,16 +311,21 @@ pub fn flag(param: &'static str, value: &Value) -> Result<bool, Error> {
 /// `lang_code` is Kokoro's name for it.
 pub fn language(language: Value, lang_code: Value) -> Result<Option<String>, Error> {
     let (param, value) = if language.is_null() { ("lang_code", lang_code) } else { ("language", language) };
+    let letter = value.as_str().and_then(|code| KOKORO_LANGUAGES.iter().find(|(letter, _)| *letter == code));
+    match letter {
+        Some((_, tag)) if param == "lang_code" => Ok(Some((*tag).to_owned())),
+        _ => language_tag(param, value),
+    }
+}
+
+pub fn language_tag(param: &'static str, value: Value) -> Result<Option<String>, Error> {
     match value {
         Value::Null => Ok(None),
-        Value::String(code) => match KOKORO_LANGUAGES.iter().find(|(letter, _)| *letter == code) {
-            Some((_, tag)) if param == "lang_code" => Ok(Some((*tag).to_owned())),
-            _ if is_language_tag(&code) => Ok(Some(code)),
-            _ => {
-                let message = format!("{param:?} must be a language tag like \"en\" or \"zh-Hans\"");
-                Err(Error::invalid("invalid_value", Some(param), message))
-            }
-        },
+        Value::String(tag) if is_language_tag(&tag) => Ok(Some(tag)),
+        Value::String(_) => {
+            let message = format!("{param:?} must be a language tag like \"en\" or \"zh-Hans\"");
+            Err(Error::invalid("invalid_value", Some(param), message))
+        }
         other => Err(wrong(param, "a string", &other)),
     }
 }

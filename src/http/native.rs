@@ -51,25 +51,23 @@ pub const SPEECH_FIELDS: [&str; 16] = [
 ];
 pub const CAPTION_FIELDS: [&str; 9] =
     ["text", "voice", "engine", "language", "format", "speed", "seed", "cache", "params"];
-/// Of a form: a clip to clone, and what is said in it.
+/// Of a form: a clip to clone, what is said in it, and in which language.
 pub const REFERENCE_AUDIO: &str = "reference_audio";
 pub const REFERENCE_TEXT: &str = "reference_text";
-pub const FORM_FIELDS: [&str; 13] = [
-    "text",
-    "voice",
-    "engine",
-    "language",
-    "format",
-    "response_format",
-    "stream_format",
-    "speed",
-    "seed",
-    "stream",
-    "cache",
-    "params",
-    REFERENCE_TEXT,
-];
-const FORM_TEXTS: [&str; 7] = ["text", "voice", "engine", "language", "format", "params", REFERENCE_TEXT];
+pub const REFERENCE_LANGUAGE: &str = "reference_language";
+const OF_REFERENCE: [&str; 2] = [REFERENCE_TEXT, REFERENCE_LANGUAGE];
+/// All that a body may have, and what is told of the clip.
+pub const FORM_FIELDS: [&str; SPEECH_FIELDS.len() + OF_REFERENCE.len()] = {
+    let mut fields = [""; SPEECH_FIELDS.len() + OF_REFERENCE.len()];
+    let mut at = 0;
+    while at < fields.len() {
+        fields[at] = if at < SPEECH_FIELDS.len() { SPEECH_FIELDS[at] } else { OF_REFERENCE[at - SPEECH_FIELDS.len()] };
+        at += 1;
+    }
+    fields
+};
+const FORM_TEXTS: [&str; 8] =
+    ["text", "voice", "engine", "language", "format", "params", REFERENCE_TEXT, REFERENCE_LANGUAGE];
 /// Fields of a query that are text even if they look like a number.
 const TEXTS: [&str; 5] = ["text", "voice", "engine", "language", "format"];
 
@@ -200,10 +198,14 @@ async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
         given.put("params", params.into());
     }
     let text = given.take(REFERENCE_TEXT);
+    let language = fields::language_tag(REFERENCE_LANGUAGE, given.take(REFERENCE_LANGUAGE))?;
     let call = audio_call(given)?;
     let Some(clip) = clip else {
-        return match text {
-            Value::Null => Ok(call),
+        return match (text, language) {
+            (Value::Null, None) => Ok(call),
+            (Value::Null, Some(_)) => {
+                Err(reference("\"reference_language\" is that of \"reference_audio\": give both").into())
+            }
             _ => Err(reference("\"reference_text\" is what is said in \"reference_audio\": give both").into()),
         };
     };
@@ -213,7 +215,10 @@ async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
     let clip = form::prepare(app, REFERENCE_AUDIO, clip).await?;
     let text = match text.as_str().map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => text.to_owned(),
-        None => app.speech.transcribe(&clip, None, REFERENCE_TEXT).await?.text,
+        None => {
+            let language = language.as_deref().or(call.language.as_deref());
+            app.speech.transcribe(&clip, language, REFERENCE_TEXT).await?.text
+        }
     };
     let own_voice = Some(Arc::new(Voice::of_wav(clip.wav().into(), &text)));
     Ok(Call { own_voice, cache: false, ..call })

@@ -23,11 +23,11 @@ use super::{
 };
 use crate::{
     error::Error,
-    text,
+    speech::{self, EngineState},
     voices::{
-        Draft, Origin, Voice,
+        Draft, Voice, check_id,
         clip::{Prepared, Warning},
-        is_id,
+        id_of_name,
     },
 };
 
@@ -92,8 +92,12 @@ pub struct Told {
 pub async fn add(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let upload = Upload::read(&app, &parts, body).await?;
-    let id = upload.id.clone().or_else(|| upload.draft.name.as_deref().map(slug)).ok_or_else(|| {
-        Error::invalid("id_missing", Some("id"), "\"id\" is missing: it must hold the voice's id, or \"name\" its name")
+    let id = upload.id.clone().or_else(|| upload.draft.name.as_deref().and_then(id_of_name)).ok_or_else(|| {
+        let message = match &upload.draft.name {
+            Some(name) => format!("\"id\" is missing: there is no letter in the name {name:?} to make one of"),
+            None => "\"id\" is missing: it must hold the voice's id, or \"name\" its name".to_owned(),
+        };
+        Error::invalid("id_missing", Some("id"), message)
     })?;
     put(app, id, upload, false).await
 }
@@ -140,33 +144,51 @@ pub async fn remove(
 }
 
 async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result<Response, ApiError> {
+    check_id(&id)?;
     let Upload { mut draft, prepared, .. } = upload;
-    // A shipped voice of that id lends a new one nothing.
-    let library = app.speech.voices();
-    let own = library.listed(&id).ok().filter(|listed| listed.origin == Origin::User && listed.voice.id == id);
-    let before = own.and_then(|listed| listed.voice.reference.clone());
-    if let (Some(clip), None, None) = (&prepared, &draft.text, before) {
-        let language = draft.languages.as_ref().and_then(|languages| languages.first());
-        let heard = app.speech.transcribe(clip, language.map(String::as_str), "text").await?;
-        tracing::info!(id, text = heard.text, "the text of a clip was heard");
-        draft.languages.get_or_insert_with(|| vec![heard.language]);
-        draft.text = Some(heard.text);
-    }
-    if draft.languages.is_none() && prepared.is_some() {
-        draft.languages = draft.text.as_deref().and_then(text::language).map(|language| vec![language.to_owned()]);
-    }
     let store = Arc::clone(app.speech.store());
-    let existed =
-        store.library().listed(&id).is_ok_and(|listed| listed.voice.id == id && listed.origin == Origin::User);
+    // A shipped voice of that id lends a new one nothing.
+    let own = store.own(&id);
+    let own = own.as_deref();
+    let text_kept = draft.text_kept(own);
+    let mut heard = None;
+    if let Some(clip) = prepared.as_ref().filter(|_| draft.lacks_text(own)) {
+        let words = app.speech.transcribe(clip, draft.language(own), "text").await?;
+        tracing::info!(id, text = words.text, "the text of a clip was heard");
+        heard = Some(words);
+    }
+    speech::complete(&mut draft, own, heard);
+    let existed = own.is_some();
     let listed = form::aside(move || store.put(&id, draft, replace)).await??;
     let Voice { id, version, .. } = &*listed.voice;
     tracing::info!(id, version, "a voice was {}", if existed { "changed" } else { "added" });
     let (clip, warnings) = prepared.map_or((None, Vec::new()), |prepared| (Some(told(&prepared)), prepared.warnings));
     let library = app.speech.voices();
-    let warnings = warnings.into_iter().map(|Warning { code, message }| Told { code, message }).collect();
+    let warnings = warnings.into_iter().chain(text_kept).chain(not_spoken(&app, &listed.voice));
+    let warnings = warnings.map(|Warning { code, message }| Told { code, message }).collect();
     let added = Added { voice: voices::details(&library, &listed), clip, warnings };
     let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
     Ok((status, Json(added)).into_response())
+}
+
+/// For a voice with which nothing that runs here can speak: better told now than with the first text.
+fn not_spoken(app: &App, voice: &Voice) -> Option<Warning> {
+    let engines = app.speech.engines();
+    let may_clone = |state: &EngineState| match state {
+        EngineState::Ready(info) => info.clones_voices,
+        EngineState::Loading => true,
+        EngineState::Broken(_) => false,
+    };
+    if !voice.only_cloned() || engines.iter().any(|engine| may_clone(&engine.state)) {
+        return None;
+    }
+    let names: Vec<_> = engines.iter().map(|engine| engine.name.as_str()).collect();
+    let message = format!(
+        "no engine that runs here ({}) clones voices: the voice is kept, and speaks once the server is started with one \
+         that does, such as f5",
+        names.join(", ")
+    );
+    Some(Warning { code: "not_cloned_here", message })
 }
 
 fn told(prepared: &Prepared) -> Clip {
@@ -195,10 +217,8 @@ impl Upload {
         let given = Fields::of_query(std::mem::take(&mut form.texts), &FIELDS, &TEXTS)?;
         let (id, mut draft) = draft(given)?;
         // Before the clip, which takes longest.
-        if let Some(id) = id.as_ref().filter(|id| !is_id(id)) {
-            return Err(
-                Error::invalid("invalid_id", Some("id"), format!("{id:?} cannot be a voice's id: {ID_RULE}")).into()
-            );
+        if let Some(id) = &id {
+            check_id(id)?;
         }
         let prepared = match audio {
             Some(audio) => Some(form::prepare(app, AUDIO, audio).await?),
@@ -208,8 +228,6 @@ impl Upload {
         Ok(Self { id, draft, prepared })
     }
 }
-
-const ID_RULE: &str = "it is made of a-z, 0-9, - and _, begins with a letter or a digit and has 64 characters at most";
 
 fn draft(mut given: Fields) -> Result<(Option<String>, Draft), Error> {
     let id = fields::name("id", given.take("id"))?;
@@ -251,32 +269,9 @@ fn plain(value: Value) -> Option<String> {
     }
 }
 
-/// An id for a voice of that name, as far as its letters go; what is left may be none.
-fn slug(name: &str) -> String {
-    let mut id = String::new();
-    for letter in name.chars().flat_map(char::to_lowercase) {
-        match letter {
-            'a'..='z' | '0'..='9' | '_' if !id.is_empty() || letter != '_' => id.push(letter),
-            _ if !id.is_empty() && !id.ends_with('-') => id.push('-'),
-            _ => {}
-        }
-    }
-    id.trim_end_matches('-').chars().take(64).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_makes_an_id() {
-        for (name, id) in
-            [("My Voice", "my-voice"), ("  Anna_2 (old)", "anna_2-old"), ("_x", "x"), ("Ánh", "nh"), ("声", "")]
-        {
-            assert_eq!(slug(name), id, "{name}");
-        }
-        assert!(is_id(&slug(&"a ".repeat(100))));
-    }
 
     #[test]
     fn fields_are_checked() {

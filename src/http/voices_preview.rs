@@ -21,7 +21,19 @@ use super::{
 };
 use crate::voices::preview;
 
-pub const FIELDS: [&str; 8] = ["text", "engine", "language", "format", "speed", "seed", "cache", "params"];
+/// Those of speech but its voice, which the path names.
+pub const FIELDS: [&str; native::SPEECH_FIELDS.len() - 1] = {
+    let mut fields = [""; native::SPEECH_FIELDS.len() - 1];
+    let (mut from, mut to) = (0, 0);
+    while from < native::SPEECH_FIELDS.len() {
+        if !matches!(native::SPEECH_FIELDS[from].as_bytes(), b"voice") {
+            fields[to] = native::SPEECH_FIELDS[from];
+            to += 1;
+        }
+        from += 1;
+    }
+    fields
+};
 
 /// Speaks a short text with a voice.
 ///

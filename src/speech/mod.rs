@@ -31,7 +31,7 @@ pub use dictation::Dictation;
 pub use listener::Speaking;
 pub use seed::SEED_LIMIT;
 pub use service::Speech;
-pub use transcribe::{Answer, Heard, Transcriber, Unheard};
+pub use transcribe::{Answer, Heard, Transcriber, Unheard, complete, heard, sound};
 
 pub use crate::config::Loudness;
 use crate::{

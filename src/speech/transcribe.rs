@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use super::Speech;
-use crate::{audio::resample, error::Error, voices::clip::Prepared};
+use crate::{
+    audio::resample,
+    error::Error,
+    text,
+    voices::{Draft, Voice, clip::Prepared},
+};
 
 /// What Whisper was trained on.
 const SAMPLE_RATE_HZ: u32 = 16_000;
@@ -59,26 +64,58 @@ impl Speech {
         param: &'static str,
     ) -> Result<Heard, Error> {
         self.check_open()?;
-        let missing = |rest: &str| {
-            let message = format!("{param:?} is missing: it must hold what is said in the clip{rest}");
-            Error::invalid("transcript_missing", Some(param), message)
-        };
-        let not_installed = || missing(" (a server with ishowtts[transcribe] would listen for itself)");
-        let failed = |message: String| Error::EngineFailed { engine: NAME.to_owned(), message };
-        let transcriber = self.transcriber.get().ok_or_else(not_installed)?;
-        let sound = resample::resample(&clip.samples, clip.sample_rate_hz, SAMPLE_RATE_HZ);
-        let sound = sound.map_err(|error| failed(error.to_string()))?;
-        let answer = tokio::time::timeout(LIMIT, transcriber.ask(sound, language.map(str::to_owned))).await;
-        match answer {
-            Ok(Ok(Ok(heard))) if heard.text.chars().any(char::is_alphanumeric) => Ok(heard),
-            Ok(Ok(Ok(_))) => Err(missing("; no words were heard in it")),
-            Ok(Ok(Err(Unheard::NotInstalled))) => Err(not_installed()),
-            Ok(Ok(Err(Unheard::Invalid(reason)))) => Err(missing(&format!("; it could not be listened to: {reason}"))),
-            Ok(Ok(Err(Unheard::Failed(message)))) => Err(failed(message)),
+        let Some(transcriber) = self.transcriber.get() else { return heard(Err(Unheard::NotInstalled), param) };
+        let asked = transcriber.ask(sound(clip)?, language.map(str::to_owned));
+        match tokio::time::timeout(LIMIT, asked).await {
+            Ok(Ok(told)) => heard(told, param),
             Ok(Err(_)) => Err(Error::ShuttingDown),
             Err(_) => Err(failed(format!("it took more than {} s", LIMIT.as_secs()))),
         }
     }
+}
+
+/// A clip as transcribers take it.
+///
+/// # Errors
+/// It cannot be resampled.
+pub fn sound(clip: &Prepared) -> Result<Vec<f32>, Error> {
+    let sound = resample::resample(&clip.samples, clip.sample_rate_hz, SAMPLE_RATE_HZ);
+    sound.map_err(|error| failed(error.to_string()))
+}
+
+/// The words that were heard in the place of the field `param`.
+///
+/// # Errors
+/// As `Speech::transcribe`.
+pub fn heard(told: Result<Heard, Unheard>, param: &'static str) -> Result<Heard, Error> {
+    let missing = |rest: &str| {
+        let message = format!("{param:?} is missing: it must hold what is said in the clip{rest}");
+        Err(Error::invalid("transcript_missing", Some(param), message))
+    };
+    match told {
+        Ok(heard) if heard.text.chars().any(char::is_alphanumeric) => Ok(heard),
+        Ok(_) => missing("; no words were heard in it"),
+        Err(Unheard::NotInstalled) => {
+            missing(" (pip install 'ishowtts[transcribe]', and the program listens for itself)")
+        }
+        Err(Unheard::Invalid(reason)) => missing(&format!("; it could not be listened to: {reason}")),
+        Err(Unheard::Failed(message)) => Err(failed(message)),
+    }
+}
+
+/// Fills in what follows from the words of a clip: the text where it was heard, and the language where neither the draft
+/// nor `own`, the voice that is there, tells it.
+pub fn complete(draft: &mut Draft, own: Option<&Voice>, heard: Option<Heard>) {
+    let (text, language) = heard.map_or((None, None), |heard| (Some(heard.text), Some(heard.language)));
+    draft.text = draft.text.take().or(text);
+    if draft.language(own).is_none() {
+        let found = language.or_else(|| draft.text.as_deref().and_then(text::language).map(str::to_owned));
+        draft.languages = found.map(|language| vec![language]).or(draft.languages.take());
+    }
+}
+
+fn failed(message: String) -> Error {
+    Error::EngineFailed { engine: NAME.to_owned(), message }
 }
 
 #[cfg(test)]
@@ -142,5 +179,24 @@ mod tests {
             "engine_failed"
         );
         assert_eq!(told(Some(Ear(None))).await, Err(Error::ShuttingDown));
+    }
+
+    #[test]
+    fn what_was_heard_fills_in_what_nobody_told() {
+        let heard = || Some(Heard { text: "Xin chào.".to_owned(), language: "vi".to_owned() });
+        let completed = |draft: Draft, heard| {
+            let mut draft = draft;
+            complete(&mut draft, None, heard);
+            (draft.text, draft.languages)
+        };
+        let vi = || Some(vec!["vi".to_owned()]);
+        assert_eq!(completed(Draft::default(), heard()), (Some("Xin chào.".to_owned()), vi()));
+        let told = Draft { languages: Some(vec!["en".to_owned()]), ..Draft::default() };
+        assert_eq!(completed(told, heard()).1, Some(vec!["en".to_owned()]));
+        let text = "Cảm ơn bạn đã gọi cho chúng tôi.";
+        let written = Draft { text: Some(text.to_owned()), ..Draft::default() };
+        assert_eq!(completed(written, None), (Some(text.to_owned()), vi()));
+        let short = Draft { text: Some("Ah.".to_owned()), languages: Some(vec!["und".to_owned()]), ..Draft::default() };
+        assert_eq!(completed(short, None).1, Some(vec!["und".to_owned()]));
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use include_dir::Dir;
 
-use super::{Fault, Override, Problem, Voice, clip_check, disk::ASIDE, manifest, manifest::is_id, stamp::Stamp};
+use super::{Fault, Override, Problem, Voice, clip_check, disk::ASIDE, is_id, manifest, stamp::Stamp};
 
 pub(super) const MANIFEST: &str = "voice.toml";
 pub(super) const OVERRIDE_MANIFEST: &str = "override.toml";

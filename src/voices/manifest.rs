@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Fault, MAX_NAME_CHARS, Reference, Voice};
+use super::{Fault, Reference, Voice};
 
 /// The same as for requests, whose speed it multiplies.
 const SPEEDS: std::ops::RangeInclusive<f64> = 0.25..=4.0;
@@ -41,15 +41,6 @@ struct ReferenceTable {
 
 fn own_pace() -> f64 {
     1.0
-}
-
-/// Lower-case ASCII, so that ids are the same on every file system and never a path.
-#[must_use]
-pub fn is_id(name: &str) -> bool {
-    let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
-    name.len() <= MAX_NAME_CHARS
-        && name.starts_with(letter)
-        && name.chars().all(|other| letter(other) || matches!(other, '-' | '_'))
 }
 
 /// The voice that `manifest` describes, in the folder of the voice `id`.
@@ -343,15 +334,5 @@ mod tests {
         assert_eq!(code(&format!("{HEAD}[reference]\ntext = \" \"\n"), clip(b"")), "text_empty");
         assert_eq!(code(HEAD, clip(b"")), "text_missing");
         assert_eq!(code(&format!("{HEAD}[reference]\ntext = \"a\"\ntexts = 1\n"), clip(b"")), "unknown_key");
-    }
-
-    #[test]
-    fn ids_are_never_paths() {
-        for good in ["a", "0", "a-b_c", &"a".repeat(64)] {
-            assert!(is_id(good), "{good}");
-        }
-        for bad in ["", "-a", "_a", "A", "a.b", "..", "a/b", "a b", "é", "a\0", &"a".repeat(65)] {
-            assert!(!is_id(bad), "{bad}");
-        }
     }
 }

@@ -8,6 +8,7 @@ mod clip_check;
 mod disk;
 mod draft;
 mod folder;
+mod id;
 mod library;
 mod manifest;
 mod places;
@@ -29,8 +30,8 @@ use std::{
 use bytes::Bytes;
 
 pub use draft::Draft;
+pub use id::{check_id, id_of_name, is_id};
 pub use library::{Library, Listed, Origin};
-pub use manifest::is_id;
 pub use store::Store;
 pub use watch::watch;
 
@@ -38,6 +39,8 @@ use crate::audio::shape::Shape;
 
 /// Ids and aliases are not longer, so that a huge name costs nothing.
 const MAX_NAME_CHARS: usize = 64;
+/// BCP 47: not known.
+const NO_LANGUAGE: &str = "und";
 
 /// One version of one voice. Never changes; a change on disk makes a new one.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +88,12 @@ pub struct Override {
 }
 
 impl Voice {
+    /// Its main language, where it is known.
+    #[must_use]
+    pub fn language(&self) -> Option<&str> {
+        self.languages.first().map(String::as_str).filter(|language| *language != NO_LANGUAGE)
+    }
+
     /// A voice of the caller's own, outside of the library: a WAV file that is cloned, and what is said in it.
     ///
     /// # Errors

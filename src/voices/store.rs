@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
-    Draft, Fault, Library, Listed, Origin, Problem, Voice, clip_check,
+    Draft, Fault, Library, Listed, Origin, Problem, Voice, check_id, clip_check,
     disk::{self, Made},
     folder::{self, Content},
+    is_id,
     library::Names,
     manifest,
     places::{Places, When},
@@ -77,6 +78,14 @@ impl Store {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Library>> {
         self.library.subscribe()
+    }
+
+    /// The user's own voice of that id, without its override.
+    #[must_use]
+    pub fn own(&self, id: &str) -> Option<Arc<Voice>> {
+        let library = self.library();
+        let listed = library.listed(id).ok()?;
+        (listed.origin == Origin::User && listed.voice.id == id).then(|| Arc::clone(&listed.baseline))
     }
 
     /// Looks for changes on disk. What changed is read when it is seen unchanged for the second time.
@@ -156,7 +165,7 @@ impl Store {
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         let mut disk = self.disk.lock();
         let library = self.library();
-        if !manifest::is_id(id) {
+        if !is_id(id) {
             return Err(library.unknown(id));
         }
         let names = [id.to_owned(), folder::override_name(id)];
@@ -294,15 +303,6 @@ fn removed(root: &Path, name: &str) -> io::Result<Made> {
         io::ErrorKind::NotFound => Ok(Made::Durable),
         _ => Err(error),
     })
-}
-
-fn check_id(id: &str) -> Result<(), Error> {
-    if manifest::is_id(id) {
-        return Ok(());
-    }
-    let message =
-        "a voice's id is made of a-z, 0-9, - and _, begins with a letter or a digit and has 64 characters at most";
-    Err(Error::invalid("invalid_id", Some("id"), message))
 }
 
 fn exists(id: &str) -> Error {

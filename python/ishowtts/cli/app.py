@@ -145,7 +145,9 @@ def voices_add(
     clip: Annotated[
         str | None, typer.Argument(metavar="CLIP", help="A sound file of any common format, 5 to 12 s of speech.")
     ] = None,
-    text: Annotated[str | None, typer.Option(help="What is said in it; else that of CLIP's .txt file.")] = None,
+    text: Annotated[
+        str | None, typer.Option(help="What is said in it; else that of CLIP's .txt file; else it is listened for.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="For people.")] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
     language: Annotated[
@@ -193,7 +195,9 @@ def voices_preview(
 
 @voices_app.command("import")
 def voices_import(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Voices' folders, or clips with a .txt beside each.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="Voices' folders, or clips, best with a .txt beside each.")
+    ],
     replace: Annotated[bool, typer.Option("--replace", help="Change voices that are there.")] = False,
     config: ConfigFile = None,
     assignments: Assignments = None,

@@ -24,7 +24,7 @@ _MENDS = {
     "engine_failed": _SEE_MORE,
     "voice_exists": "--replace changes it",
     "voice_not_cloned": "`ishowtts engines` tells which clone voices",
-    "transcript_missing": "give it with --text, or in a .txt file beside the clip",
+    "transcript_missing": "put it into a .txt file beside the clip, or give it to `ishowtts voices add` with --text",
 }
 """By the stable code of src/error.rs."""
 
@@ -56,7 +56,7 @@ def as_failure(error: Failure | IshowttsError | OSError) -> Failure:
         return Failure(str(error), _SEE_MORE, EXIT_ENGINE_BROKEN)
     if isinstance(error, SpeechError):
         # Messages are written for clients of the server: here a command takes the place of its path.
-        message = re.sub(r"; GET /\S+ lists them", "", str(error))
+        message = re.sub(r"; GET /\S+ (lists them|tells which clone voices)", "", str(error))
         return Failure(message, _MENDS.get(error.code, ""))
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

@@ -47,8 +47,7 @@ def add(voices: Voices, id: str, clip: str | None, about: About, *, replace: boo
     added = voices.add(id, path, replace=replace, **told)
     length = "" if added["duration_s"] is None else f" ({added['duration_s']:.1f} s of speech)"
     print(f"added the voice {added['id']!r}{length}")
-    for warning in added["warnings"]:
-        print(f"ishowtts: {id}: {warning}", file=sys.stderr)
+    _tell_more(id, added)
 
 
 def remove(voices: Voices, ids: list[str]) -> None:
@@ -58,14 +57,16 @@ def remove(voices: Voices, ids: list[str]) -> None:
 
 
 def import_folder(voices: Voices, folder: str, *, replace: bool) -> int:
-    """Voices' folders, and clips with a text of the same name beside them. One that is not in order stops no other."""
+    """Voices' folders, and clips, whose texts are in files of the same name or listened for. One that is not in order
+    stops no other."""
     root = Path(folder)
     if not root.is_dir():
-        raise usage(f"{folder} is not a folder", "name one that holds voices' folders, or clips and their texts")
+        raise usage(f"{folder} is not a folder", "name one that holds voices' folders, or clips")
     found = list(_importable(root))
     if not found:
         raise Failure(
-            f"{folder} holds no voices", f"a voice is a folder with {MANIFEST}, or a clip NAME.wav and its NAME.txt"
+            f"{folder} holds no voices",
+            f"a voice is a folder with {MANIFEST}, or a clip, best with its text in NAME.txt",
         )
     failed = 0
     for path in found:
@@ -73,14 +74,16 @@ def import_folder(voices: Voices, folder: str, *, replace: bool) -> int:
             if path.is_dir():
                 imported = voices.import_folder(path, replace=replace)
             else:
-                imported = voices.add(_id_of(path), path, text=_text_beside(path), name=path.stem, replace=replace)
-        except SpeechError as error:
+                imported = voices.add(
+                    _id_of(voices, path), path, text=_text_beside(path), name=path.stem, replace=replace
+                )
+        except (Failure, SpeechError) as error:
             failed += 1
-            tell(Failure(f"{path}: {as_failure(error).cause}"))
+            failure = as_failure(error)
+            tell(Failure(f"{path}: {failure.cause}", failure.mend))
         else:
             print(f"imported {imported['id']!r}")
-            for warning in imported.get("warnings", []):
-                print(f"ishowtts: {path}: {warning}", file=sys.stderr)
+            _tell_more(str(path), imported)
     if failed:
         raise Failure(f"{failed} of {len(found)} voices were not imported", "the lines above tell why")
     return 0
@@ -99,7 +102,7 @@ def _importable(root: Path) -> Iterator[Path]:
         return
     for path in sorted(root.iterdir()):
         is_voice = path.is_dir() and (path / MANIFEST).is_file()
-        is_clip = path.suffix.lower() in CLIP_SUFFIXES and path.with_suffix(".txt").is_file()
+        is_clip = path.suffix.lower() in CLIP_SUFFIXES and path.is_file()
         if not path.name.startswith(".") and (is_voice or is_clip):
             yield path
 
@@ -113,6 +116,16 @@ def _text_beside(clip: Path | None) -> str | None:
         raise Failure(f"{clip.with_suffix('.txt')} is not UTF-8", "save it as UTF-8") from error
 
 
-def _id_of(path: Path) -> str:
-    letters = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in path.stem.lower())
-    return "-".join(part for part in letters.split("-") if part)
+def _id_of(voices: Voices, clip: Path) -> str:
+    id = voices.id_of_name(clip.stem)
+    if id is None:
+        raise Failure("there is no letter in its name to make an id of", "rename it")
+    return id
+
+
+def _tell_more(voice: str, added: dict[str, Any]) -> None:
+    if added.get("heard") is not None:
+        print(f"heard in it: {added['heard']}")
+        print(f"ishowtts: {voice}: every wrong word is heard in the voice; --replace --text mends it", file=sys.stderr)
+    for warning in added.get("warnings", []):
+        print(f"ishowtts: {voice}: {warning}", file=sys.stderr)

@@ -110,6 +110,9 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
             Field::new(Kind::File, "A clip to clone in the place of a voice. Nothing of it is kept.", Value::Null)
         }
         (native::REFERENCE_TEXT, _) => Field::new(Kind::Text, "What is said in `reference_audio`.", Value::Null),
+        (native::REFERENCE_LANGUAGE, _) => {
+            Field::new(Kind::Language, "Of `reference_audio`; without it `language`, else found.", Value::Null)
+        }
         ("id", _) => Field::new(Kind::Id, "Of the voice; without it, it is made of `name`.", Value::Null),
         ("name", _) => Field::new(Kind::Name, "For people; without it the id.", Value::Null),
         ("description", _) => Field::new(Kind::Words, "For people.", Value::Null),
@@ -145,8 +148,7 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
         ("format", Surface::Captions) => {
             Field::new(Kind::Choice(native::SUBTITLES.map(|(name, _)| name).into()), "Of the file.", json!("json"))
         }
-        ("format", Surface::Preview) => Field::new(Kind::Choice(formats()), "Of the sound.", json!("wav")),
-        ("format" | "response_format", Surface::Native | Surface::Form) => {
+        ("format" | "response_format", Surface::Native | Surface::Form | Surface::Preview) => {
             let other = if name == "format" { "response_format" } else { "format" };
             Field::new(Kind::Choice(formats()), format!("Of the sound. Also taken as `{other}`."), json!("wav"))
         }

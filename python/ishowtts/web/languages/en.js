@@ -69,6 +69,7 @@ export default {
   "voices.sending": "The recording is being prepared …",
   "voices.no_clip": "Choose or record something first.",
   "voices.added": "“{name}” was added: {seconds} s at {db} dB over the noise.",
+  "voices.heard": "Heard in it: “{text}” Every wrong word is heard in the voice: if one is wrong, remove the voice and add it with its text.",
   "voices.use": "Speak with it",
   "voices.listen": "Listen",
   "voices.remove": "Remove",

@@ -69,6 +69,7 @@ export default {
   "voices.sending": "Đang xử lý bản ghi …",
   "voices.no_clip": "Hãy chọn hoặc ghi âm trước.",
   "voices.added": "Đã thêm “{name}”: {seconds} giây, hơn tạp âm {db} dB.",
+  "voices.heard": "Nghe được: “{text}” Mỗi từ sai đều ảnh hưởng đến giọng: nếu có từ sai, hãy xóa giọng và thêm lại kèm đúng lời.",
   "voices.use": "Đọc bằng giọng này",
   "voices.listen": "Nghe thử",
   "voices.remove": "Xóa",

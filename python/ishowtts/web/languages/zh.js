@@ -69,6 +69,7 @@ export default {
   "voices.sending": "正在处理录音……",
   "voices.no_clip": "请先选择文件或录音。",
   "voices.added": "已添加“{name}”：{seconds} 秒，比噪声高 {db} 分贝。",
+  "voices.heard": "听到的内容：“{text}”每个错字都会影响音色：如果有错，请删除后连同正确的文字重新添加。",
   "voices.use": "用它朗读",
   "voices.listen": "试听",
   "voices.remove": "删除",

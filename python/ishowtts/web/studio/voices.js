@@ -128,7 +128,7 @@ async function send() {
   told.replaceChildren(make("p", { className: "quiet" }, t("voices.sending")));
   try {
     const answer = await ask("v1/voices", { method: "POST", body: form });
-    sent = await answer.json();
+    sent = { ...(await answer.json()), listened: !form.has("text") };
     element("voice-form").reset();
     heard(null);
     element("record-time").textContent = "";
@@ -143,10 +143,11 @@ async function send() {
 
 function tellSent() {
   if (sent === null) return;
-  const { voice, clip, warnings } = sent;
+  const { voice, clip, warnings, listened } = sent;
   const added = t("voices.added", { name: voice.name, seconds: clip?.duration_s.toFixed(1) ?? "–", db: clip?.snr_db.toFixed(0) ?? "–" });
   element("voice-told").replaceChildren(
     make("p", { className: "good" }, added),
+    ...(listened && voice.reference_text ? [make("p", { className: "note" }, t("voices.heard", { text: voice.reference_text }))] : []),
     ...warnings.map(({ message }) => make("p", { className: "note" }, message)),
   );
 }
