@@ -247,7 +247,7 @@ class TestPython:
         tone = sum(np.sin(2 * np.pi * 140 * k * time_s + k) / k for k in range(1, 12))
         return np.asarray(0.15 * tone * (1 + np.sin(2 * np.pi * 3 * time_s)), np.float32)
 
-    @pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
+    @pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000, 192_000])
     @pytest.mark.parametrize("format", [*SUFFIXES, *RAW])
     def test_others_decode_it(self, format: Any, rate_hz: int, tmp_path: Path) -> None:
         if format == "mulaw" and rate_hz != 8_000:

@@ -129,7 +129,7 @@ def encode(
     :param bitrate_bps: of ``mp3`` (8,000 to 320,000: the nearest that there is) and ``opus`` (6,000 to 256,000).
     :raises ValueError: what the format does not have, or an array that is not one-dimensional.
 
-    Source: LAME 3.100, libopus, flacenc; RFC 7845 for Ogg, ITU-T G.711 for mu-law.
+    Source: LAME 3.100, libopus; RFC 9639 for FLAC, RFC 7845 for Ogg, ITU-T G.711 for mu-law.
     """
     return _native.audio_encode(_mono(x), sample_rate_hz, format, rate_out_hz, bitrate_bps)
 

@@ -97,7 +97,7 @@ impl Encoder {
             Format::Pcm => Box::new(pcm::Raw(SampleKind::S16)),
             Format::PcmF32 => Box::new(pcm::Raw(SampleKind::F32)),
             Format::MuLaw => Box::new(mulaw::MuLaw),
-            Format::Flac => Box::new(flac::Flac::new(rate_hz, samples)?),
+            Format::Flac => Box::new(flac::Flac::new(rate_hz, samples)),
             Format::Opus => Box::new(opus::Opus::new(rate_hz, spec.bitrate_bps(rate_hz))?),
             #[cfg(feature = "mp3")]
             Format::Mp3 => Box::new(mp3::Mp3::new(rate_hz, spec.bitrate_bps(rate_hz), samples.is_some())?),
