@@ -190,6 +190,16 @@ fn every_rate_of_every_format_is_encoded() {
     }
 }
 
+#[test]
+fn sound_at_a_rate_that_does_not_exist_is_an_error() {
+    for format in Format::ALL {
+        for rate_hz in [0, 7_999, 192_001, u32::MAX] {
+            let error = Encoder::streamed(&(*format).into(), rate_hz).expect_err("no such rate");
+            assert!(error.to_string().contains("from 8000 to 192000 Hz"), "{format:?}: {error}");
+        }
+    }
+}
+
 async fn next(pieces: &mut Pieces) -> Result<Encoded, EncodeError> {
     std::future::poll_fn(|context| pieces.poll_next(context)).await
 }
@@ -260,11 +270,14 @@ proptest! {
 
     #[test]
     fn what_is_not_usual_sound_is_encoded_too(sound in proptest::collection::vec(
-        prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX], 0..6_000))
+        prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX, Just(f32::NAN), Just(f32::NEG_INFINITY)], 0..6_000))
     {
         for format in Format::ALL {
             let file = file(&(*format).into(), &sound);
             prop_assert!(!file.is_empty() || sound.is_empty(), "{:?}", format);
+            if *format != Format::WavF32 && header_bytes(*format) > 0 && !sound.is_empty() {
+                prop_assert!(decoded(&file).0.iter().all(|sample| sample.abs() <= 1.0), "{:?}", format);
+            }
         }
     }
 }
