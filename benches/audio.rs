@@ -1,15 +1,22 @@
-//! Samples in a second through the resampler, beside rubato's FFT and sinc resamplers at about the same quality.
+//! Samples in a second through the resampler, beside rubato's FFT and sinc resamplers at about the same quality; into
+//! each format, and back.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ishowtts::audio::resample::{Quality, resample_with};
+use ishowtts::audio::{
+    decode::{Limits, decode},
+    encode::{Format, encode_file},
+    resample::{Quality, resample_with},
+};
 use rubato::{
     Async, Fft, FixedAsync, FixedSync, Resampler, SincInterpolationParameters, SincInterpolationType, WindowFunction,
     audioadapter_buffers::direct::SequentialSlice,
 };
 
 const SECONDS: u32 = 10;
+/// Of the files.
+const RATE_HZ: u32 = 24_000;
 const PAIRS_HZ: [(u32, u32); 4] = [(44_100, 24_000), (48_000, 24_000), (24_000, 48_000), (24_000, 16_000)];
 
 /// Noise, the same in every run: what a resampler must work hardest for.
@@ -69,5 +76,38 @@ fn rubato(resampler: &mut impl Resampler<f32>, sound: &[f32]) -> Vec<f32> {
     resampler.process_all(&input, sound.len(), None).expect("the buffers are right").take_data()
 }
 
-criterion_group!(benches, resampling);
+/// Harmonics of a gliding voice with noise and pauses: what codecs meet here.
+fn voice() -> Vec<f32> {
+    let mut phase = 0.0f32;
+    let sample = |(index, noise): (usize, f32)| {
+        let time_s = index as f32 / RATE_HZ as f32;
+        phase = (phase + (120.0 + 30.0 * (4.4 * time_s).sin()) / RATE_HZ as f32).fract();
+        let harmonics = (1..24).map(|k| (std::f32::consts::TAU * phase * k as f32).sin() / k as f32);
+        let speaks = (8.2 * time_s).sin() > -0.3;
+        if speaks { 0.2 * (harmonics.sum::<f32>() + 0.2 * noise) } else { 0.0 }
+    };
+    noise(SECONDS * RATE_HZ).into_iter().enumerate().map(sample).collect()
+}
+
+fn files(criterion: &mut Criterion) {
+    let sound = voice();
+    let mut group = criterion.benchmark_group("files");
+    group.sample_size(20).throughput(Throughput::Elements(sound.len() as u64));
+    for format in Format::ALL {
+        let spec = (*format).into();
+        let file = encode_file([&sound[..]], RATE_HZ, &spec).expect("it has the rate");
+        group.bench_with_input(BenchmarkId::new("encode", format.name()), &sound, |bencher, sound| {
+            bencher.iter(|| encode_file([black_box(&sound[..])], RATE_HZ, &spec));
+        });
+        // Without a header there is nothing to decode.
+        if decode(&file, &Limits::default()).is_ok() {
+            group.bench_with_input(BenchmarkId::new("decode", format.name()), &file, |bencher, file| {
+                bencher.iter(|| decode(black_box(file), &Limits::default()));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, resampling, files);
 criterion_main!(benches);

@@ -281,7 +281,7 @@ def hardware() -> dict[str, str]:
         platform.processor(),
     )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    packages = ["numpy", "scipy", "soxr", "soundfile"]
+    packages = ["numpy", "scipy", "soxr", "soundfile", *(["torch", "torchaudio"] if torchaudio else [])]
     versions = {name: version(name) for name in packages} | {"libsndfile": soundfile.__libsndfile_version__}
     return {"cpu": cpu, "python": platform.python_version(), "commit": commit.stdout.strip()} | versions
 

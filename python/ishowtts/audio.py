@@ -57,7 +57,9 @@ def decode(
 
     Source: symphonia 0.6; libopus for Opus (RFC 6716); an own reader for WAV.
     """
-    clip = data if isinstance(data, (bytes, str)) else os.fspath(data) if isinstance(data, os.PathLike) else bytes(data)
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
+    clip = data if isinstance(data, (bytes, str)) else bytes(memoryview(data))
     return _native.audio_decode(clip, max_duration_s, max_time_s)
 
 
@@ -121,15 +123,15 @@ def encode(
 
     ``wav`` and ``flac`` are 16 bits, as is ``pcm``, which has no header; ``wav_f32`` and ``pcm_f32`` are float32;
     ``opus`` is in Ogg; ``mulaw`` is G.711 at 8 kHz without a header. All but the float formats clip what is beyond -1
-    and 1.
+    and 1, and are silent where a sample is not a number.
 
     :param x: mono sound of shape ``(samples,)``.
-    :param sample_rate_hz: its rate.
+    :param sample_rate_hz: its rate, 8,000 to 192,000 Hz.
     :param rate_out_hz: the file's rate; without one the sound's own, or the next that the format has.
     :param bitrate_bps: of ``mp3`` (8,000 to 320,000: the nearest that there is) and ``opus`` (6,000 to 256,000).
     :raises ValueError: what the format does not have, or an array that is not one-dimensional.
 
-    Source: LAME 3.100, libopus, flacenc; RFC 7845 for Ogg, ITU-T G.711 for mu-law.
+    Source: LAME 3.100, libopus; RFC 9639 for FLAC, RFC 7845 for Ogg, ITU-T G.711 for mu-law.
     """
     return _native.audio_encode(_mono(x), sample_rate_hz, format, rate_out_hz, bitrate_bps)
 

@@ -9,7 +9,8 @@ mod wav;
 use std::time::{Duration, Instant};
 
 /// What can be decoded, for error messages.
-pub const KNOWN: &str = "WAV, AIFF, FLAC, MP3, Ogg (Vorbis, Opus, FLAC), WebM (Opus, Vorbis), M4A (AAC, ALAC) and AAC";
+pub const KNOWN: &str =
+    "WAV, AIFF, FLAC, MP3, Ogg (Vorbis, Opus, FLAC), WebM (Opus, Vorbis), M4A (AAC, ALAC, Opus) and AAC";
 
 /// Where decoding stops. Applied while decoding, so that a small file cannot grow beyond them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +80,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Clip, DecodeError> {
         None => container::decode(bytes, limits, Deadline::after(limits.max_time))?,
     };
     if clip.samples.is_empty() {
-        return Err(DecodeError::Broken { container: sniff::name(bytes), reason: "it holds no sound".into() });
+        return Err(DecodeError::Broken { container: sniff::container(bytes), reason: "it holds no sound".into() });
     }
     Ok(clip)
 }

@@ -3,7 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
-use pyo3::{exceptions::PyValueError, prelude::*, pybacked::PyBackedBytes, types::PyBytes};
+use pyo3::{
+    exceptions::{PyOverflowError, PyValueError},
+    prelude::*,
+    pybacked::PyBackedBytes,
+    types::PyBytes,
+};
 
 use super::errors;
 use crate::audio::{
@@ -22,6 +27,21 @@ type Sound<'py> = Bound<'py, PyArray1<f32>>;
 pub enum Clip {
     Bytes(PyBackedBytes),
     Path(PathBuf),
+}
+
+/// A sample rate or a bitrate. One that no u32 holds is out of its range as any other, so it is the same error.
+pub struct Rate(u32);
+
+impl<'py> FromPyObject<'_, 'py> for Rate {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let overflowed = |error: PyErr| match error.is_instance_of::<PyOverflowError>(given.py()) {
+            true => invalid(format!("a rate must be from 0 to {}, not {}", u32::MAX, *given)),
+            false => error,
+        };
+        given.extract().map(Self).map_err(overflowed)
+    }
 }
 
 #[pyfunction]
@@ -49,14 +69,14 @@ pub fn audio_decode<'py>(
 pub fn audio_resample<'py>(
     py: Python<'py>,
     samples: PyReadonlyArray1<'py, f32>,
-    rate_in_hz: u32,
-    rate_out_hz: u32,
+    rate_in_hz: Rate,
+    rate_out_hz: Rate,
     quality: &str,
 ) -> PyResult<Sound<'py>> {
     let quality = Quality::parse(quality)
         .ok_or_else(|| invalid(format!("quality must be \"fast\" or \"high\", not {quality:?}")))?;
     let sound = samples.as_slice()?;
-    let resampled = py.detach(|| resample::resample_with(sound, rate_in_hz, rate_out_hz, quality));
+    let resampled = py.detach(|| resample::resample_with(sound, rate_in_hz.0, rate_out_hz.0, quality));
     Ok(resampled.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
 }
 
@@ -64,13 +84,13 @@ pub fn audio_resample<'py>(
 pub fn audio_stretch<'py>(
     py: Python<'py>,
     samples: PyReadonlyArray1<'py, f32>,
-    sample_rate_hz: u32,
+    sample_rate_hz: Rate,
     speed: f64,
     pitch_semitones: f64,
 ) -> PyResult<Sound<'py>> {
     let sound = samples.as_slice()?;
     let how = Stretch { speed, pitch_semitones };
-    let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz, how));
+    let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz.0, how));
     Ok(stretched.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
 }
 
@@ -80,18 +100,19 @@ pub fn audio_stretch<'py>(
 pub fn audio_encode<'py>(
     py: Python<'py>,
     samples: PyReadonlyArray1<'py, f32>,
-    sample_rate_hz: u32,
+    sample_rate_hz: Rate,
     format: &str,
-    rate_out_hz: Option<u32>,
-    bitrate_bps: Option<u32>,
+    rate_out_hz: Option<Rate>,
+    bitrate_bps: Option<Rate>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let format = Format::parse(format).ok_or_else(|| {
         let formats: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
         invalid(format!("format must be one of {}, not {format:?}", formats.join(", ")))
     })?;
-    let spec = Spec { format, sample_rate_hz: rate_out_hz, bitrate_bps };
+    let given = |rate: Rate| rate.0;
+    let spec = Spec { format, sample_rate_hz: rate_out_hz.map(given), bitrate_bps: bitrate_bps.map(given) };
     let sound = samples.as_slice()?;
-    let file = py.detach(|| encode_file([sound], sample_rate_hz, &spec));
+    let file = py.detach(|| encode_file([sound], sample_rate_hz.0, &spec));
     match file {
         Ok(file) => Ok(PyBytes::new(py, &file)),
         Err(error @ EncodeError::Failed { .. }) => Err(errors::audio(py, error.to_string())),
@@ -101,9 +122,13 @@ pub fn audio_encode<'py>(
 
 /// Integrated loudness in LUFS and true peak in dBTP.
 #[pyfunction]
-pub fn audio_loudness(py: Python<'_>, samples: PyReadonlyArray1<'_, f32>, sample_rate_hz: u32) -> PyResult<(f64, f64)> {
+pub fn audio_loudness(
+    py: Python<'_>,
+    samples: PyReadonlyArray1<'_, f32>,
+    sample_rate_hz: Rate,
+) -> PyResult<(f64, f64)> {
     let sound = samples.as_slice()?;
-    let measured = py.detach(|| loudness::measure(sound, sample_rate_hz));
+    let measured = py.detach(|| loudness::measure(sound, sample_rate_hz.0));
     let measured = measured.map_err(|error| invalid(error.to_string()))?;
     Ok((measured.integrated_lufs, measured.true_peak_dbtp))
 }

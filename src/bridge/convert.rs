@@ -9,6 +9,7 @@ use pyo3::{
 use serde_json::Value;
 
 use crate::{
+    audio::resample::RATES_HZ,
     engine::{Chosen, Cost, EngineInfo, Segment, Transcript, Word},
     voices::Voice,
 };
@@ -140,8 +141,13 @@ fn check(info: &EngineInfo) -> Result<(), String> {
     if let Some((name, _)) = named.iter().find(|(_, value)| value.is_empty()) {
         return Err(format!("EngineInfo.{name} is empty"));
     }
-    if !(4_000..=192_000).contains(&info.sample_rate_hz) {
-        return Err(format!("EngineInfo.sample_rate_hz is {}", info.sample_rate_hz));
+    if !RATES_HZ.contains(&info.sample_rate_hz) {
+        return Err(format!(
+            "EngineInfo.sample_rate_hz is {}, not from {} to {}",
+            info.sample_rate_hz,
+            RATES_HZ.start(),
+            RATES_HZ.end()
+        ));
     }
     let counts = [
         ("max_segment_chars", info.max_segment_chars),

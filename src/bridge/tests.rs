@@ -388,6 +388,8 @@ fn a_malformed_description_is_told_by_field() {
     for (change, field) in [
         ("sample_rate_hz='24k'", "sample_rate_hz"),
         ("sample_rate_hz=0", "sample_rate_hz"),
+        // What no format but plain samples could be made of.
+        ("sample_rate_hz=7999", "from 8000 to 192000"),
         ("languages='en'", "languages"),
         ("languages=None", "languages"),
         ("max_slots=0", "max_slots"),

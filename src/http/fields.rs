@@ -224,7 +224,8 @@ pub fn choice<T: Copy>(param: &'static str, value: Value, choices: &[(&str, T)])
             None => {
                 let existing: Vec<_> = choices.iter().map(|(known, _)| *known).collect();
                 let message = format!("{param:?} {name:?} does not exist here; there are: {}", existing.join(", "));
-                Err(Error::invalid("unsupported_format", Some(param), message))
+                let code = if param.ends_with("format") { "unsupported_format" } else { "invalid_value" };
+                Err(Error::invalid(code, Some(param), message))
             }
         },
         other => Err(wrong(param, "a string", &other)),
@@ -251,8 +252,13 @@ fn whole(param: &'static str, unit: &str, value: &Value) -> Result<Option<u32>, 
     if value.is_null() {
         return Ok(None);
     }
-    let whole = value.as_u64().and_then(|number| u32::try_from(number).ok());
-    whole.map(Some).ok_or_else(|| wrong(param, &format!("a whole number of {unit}"), value))
+    // To JSON, 24000.0 is the whole number 24000.
+    let float = |number: f64| (number.fract() == 0.0 && number >= 0.0).then_some(number as u64);
+    let number = value.as_u64().or_else(|| value.as_f64().and_then(float));
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .map(Some)
+        .ok_or_else(|| wrong(param, &format!("a whole number of {unit}"), value))
 }
 
 /// How loud it is to be.

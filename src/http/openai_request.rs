@@ -130,6 +130,8 @@ mod tests {
         assert_eq!(good(r#"{"input":"Hi","voice":{"id":"nova"}}"#).voice.as_deref(), Some("nova"));
         assert_eq!(good(r#"{"input":"Hi","speed":4}"#).speed, 4.0);
         assert_eq!(good(r#"{"input":"Hi","seed":8589934593.0}"#).seed, Some(8_589_934_593));
+        let spec = good(r#"{"input":"Hi","sample_rate":24000.0,"bitrate":64e3}"#).spec;
+        assert_eq!((spec.sample_rate_hz, spec.bitrate_bps), (Some(24_000), Some(64_000)));
         assert_eq!(good(r#"{"input":"Hi","seed":9007199254740991}"#).seed, Some((1 << 53) - 1));
     }
 
@@ -175,6 +177,9 @@ mod tests {
             (r#""response_format":"aac""#, "response_format"),
             (r#""sample_rate":44100.5"#, "sample_rate"),
             (r#""sample_rate":-1"#, "sample_rate"),
+            (r#""sample_rate":-1.0"#, "sample_rate"),
+            (r#""sample_rate":1e9"#, "sample_rate"),
+            (r#""bitrate":1e300"#, "bitrate"),
             (r#""sample_rate":7999"#, "sample_rate"),
             (r#""response_format":"opus","sample_rate":44100"#, "sample_rate"),
             (r#""response_format":"opus","bitrate":1"#, "bitrate"),
@@ -206,6 +211,9 @@ mod tests {
         let (code, _, message) = bad(br#"{"input":"Hi","response_format":"aac"}"#);
         assert_eq!(code, "unsupported_format");
         assert!(message.ends_with("opus, flac, wav, pcm, wav_f32, pcm_f32, mulaw"), "{message}");
+        let (code, _, message) = bad(br#"{"input":"Hi","loudness":"x"}"#);
+        assert_eq!(code, "invalid_value");
+        assert!(message.ends_with("voice, file, off"), "{message}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ const PACKETS_FOR_A_BAD_ONE: usize = 10;
 const BEARABLE: usize = 3;
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits, deadline: Deadline) -> Result<Clip, DecodeError> {
-    let container = sniff::name(bytes);
+    let container = sniff::container(bytes);
     // Decoders of such formats are large; a bug in one must cost one clip, not the program.
     let decoded = catch_unwind(AssertUnwindSafe(|| Decoding::new(bytes, limits, deadline, container)?.run()));
     match decoded {
@@ -113,7 +113,7 @@ impl<'a> Decoding<'a> {
             |error| match error {
                 SymphoniaError::DecodeError(reason) => broken(container, reason),
                 _ if sniff::is_known(container) => broken(container, "its beginning cannot be understood"),
-                _ => DecodeError::Unknown { found: container },
+                _ => DecodeError::Unknown { found: sniff::name(bytes) },
             },
         )?;
         let (track, decoder) = open(&*format, container)?;

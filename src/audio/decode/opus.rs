@@ -42,14 +42,12 @@ impl Head {
             }
             (family, _) => return Err(format!("Opus with {channels} channels in mapping family {family}")),
         };
-        Ok(Self {
-            channels,
-            pre_skip: u16::from_le_bytes([head[10], head[11]]),
-            gain_q8_db: i16::from_le_bytes([head[16], head[17]]),
-            streams,
-            coupled,
-            mapping,
-        })
+        // That of an MP4 file has the version 0, and its numbers are big-endian (Opus in ISOBMFF, 4.3.2).
+        let number = |at: usize| match head[8] {
+            0 => u16::from_be_bytes([head[at], head[at + 1]]),
+            _ => u16::from_le_bytes([head[at], head[at + 1]]),
+        };
+        Ok(Self { channels, pre_skip: number(10), gain_q8_db: number(16).cast_signed(), streams, coupled, mapping })
     }
 
     /// For containers that keep no header.

@@ -1,7 +1,7 @@
 //! What bytes seem to be, for error messages: a user who sent the wrong file should read which it was. Pure.
 
 /// Where a signature stands, the signature, and its name.
-const SIGNATURES: [(usize, &[u8], &str); 32] = [
+const SIGNATURES: [(usize, &[u8], &str); 35] = [
     (0, b"RIFX", "a big-endian WAV file"),
     (0, b"RF64", "an RF64 file"),
     (8, b"AVI ", "an AVI video"),
@@ -9,6 +9,7 @@ const SIGNATURES: [(usize, &[u8], &str); 32] = [
     (8, b"WAVE", "WAV"),
     (0, b"FORM", "AIFF"),
     (0, b"fLaC", "FLAC"),
+    (28, b"Speex", "a Speex file"),
     (0, b"OggS", "Ogg"),
     (0, b"\x1A\x45\xDF\xA3", "WebM"),
     (4, b"ftyp", "M4A"),
@@ -19,6 +20,8 @@ const SIGNATURES: [(usize, &[u8], &str); 32] = [
     (0, b"\xFF\xF2", "MP3"),
     (0, b"\xFF\xF1", "AAC"),
     (0, b"\xFF\xF9", "AAC"),
+    (0, b"\x0B\x77", "an AC-3 file"),
+    (0, b"\xFF\xFD", "an MPEG layer 2 file"),
     (0, b"caff", "a CAF file"),
     (0, b"#!AMR", "an AMR file"),
     (0, b"MThd", "a MIDI file"),
@@ -41,6 +44,12 @@ const KNOWN: [&str; 8] = ["WAV", "AIFF", "FLAC", "Ogg", "WebM", "M4A", "MP3", "A
 
 pub(super) fn is_known(name: &str) -> bool {
     KNOWN.contains(&name)
+}
+
+/// As what a file is spoken of whose insides are told.
+pub(super) fn container(bytes: &[u8]) -> &'static str {
+    let name = name(bytes);
+    if is_known(name) { name } else { "sound" }
 }
 
 pub(super) fn name(bytes: &[u8]) -> &'static str {
@@ -82,6 +91,8 @@ mod tests {
             (b"\0\0\0\0", "an unknown kind of file"),
             (b"", "an unknown kind of file"),
             (b"O", "text"),
+            (b"OggS\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x50Speex   1.2", "a Speex file"),
+            (b"OggS\0\x02\0\0", "Ogg"),
         ] {
             assert_eq!(name(bytes), expected, "{bytes:?}");
         }

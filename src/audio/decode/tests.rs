@@ -75,6 +75,8 @@ fn encoders_tell_their_delay_and_it_is_cut() {
         let duration_s = clip.samples.len() as f64 / f64::from(clip.sample_rate_hz);
         assert!((duration_s - 0.3).abs() < 0.001, "{name}: {duration_s} s");
     }
+    // 16 packets of 20 ms: where the last one ends, the file does not tell.
+    assert_eq!(decoded(sound("opus.mp4")).samples.len(), 16 * 960 - 312);
 }
 
 fn wav(tag: u16, channels: u16, bits: u16, samples: &[u8], stated_bytes: u32) -> Vec<u8> {
@@ -137,6 +139,9 @@ fn what_is_no_sound_is_told_by_name() {
     ] {
         assert_eq!(decode(bytes, &limits), Err(DecodeError::Unknown { found }));
     }
+    let layer_2 = [&b"\xFF\xFD\x84\xC0"[..], &[0; 5_000]].concat();
+    let told = decode(&layer_2, &limits).expect_err("no decoder").to_string();
+    assert!(told.contains("MPEG layer 2") && !told.contains("the an"), "{told}");
     let told = decode(b"%PDF-1.7", &limits).expect_err("a document").to_string();
     assert!(told.contains("a PDF document") && told.contains("WAV") && told.contains("Opus"), "{told}");
 }

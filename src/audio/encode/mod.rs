@@ -85,10 +85,8 @@ impl Encoder {
     fn new(spec: &Spec, sample_rate_hz: u32, samples: Option<u64>) -> Result<Self, EncodeError> {
         spec.check()?;
         let rate_hz = spec.rate_hz(sample_rate_hz);
-        let resampler = match rate_hz == sample_rate_hz {
-            true => None,
-            false => Some(Resampler::new(sample_rate_hz, rate_hz, Quality::High)?),
-        };
+        let resampler = Resampler::new(sample_rate_hz, rate_hz, Quality::High)?;
+        let resampler = (rate_hz != sample_rate_hz).then_some(resampler);
         let samples =
             samples.map(|samples| resampler.as_ref().map_or(samples, |resampler| resampler.output_samples(samples)));
         let codec: Box<dyn Codec> = match spec.format {
@@ -97,7 +95,7 @@ impl Encoder {
             Format::Pcm => Box::new(pcm::Raw(SampleKind::S16)),
             Format::PcmF32 => Box::new(pcm::Raw(SampleKind::F32)),
             Format::MuLaw => Box::new(mulaw::MuLaw),
-            Format::Flac => Box::new(flac::Flac::new(rate_hz, samples)?),
+            Format::Flac => Box::new(flac::Flac::new(rate_hz, samples)),
             Format::Opus => Box::new(opus::Opus::new(rate_hz, spec.bitrate_bps(rate_hz))?),
             #[cfg(feature = "mp3")]
             Format::Mp3 => Box::new(mp3::Mp3::new(rate_hz, spec.bitrate_bps(rate_hz), samples.is_some())?),
@@ -112,7 +110,8 @@ impl Encoder {
         self.light
     }
 
-    /// The bytes of the next sound: mono float32, −1 to 1 (beyond is clipped, but for float formats). May be none yet.
+    /// The bytes of the next sound: mono float32, −1 to 1 (beyond is clipped and
+    /// what is not a number silent, but for float formats). May be none yet.
     ///
     /// # Errors
     /// What the codec's library says.

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use mp3lame_encoder::{Bitrate, Builder, Encoder, FlushGap, Mode, MonoPcm, Quality, max_required_buffer_size};
 
-use super::{Codec, EncodeError};
+use super::{Codec, EncodeError, pcm};
 
 /// What LAME keeps back, and its last frames.
 const FLUSH_BYTES: usize = 7_200;
@@ -75,11 +75,11 @@ impl Mp3 {
 }
 
 impl Codec for Mp3 {
-    fn encode(&mut self, pcm: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
-        let mut scaled = Vec::with_capacity(pcm.len().min(PIECE));
-        for piece in pcm.chunks(PIECE) {
+    fn encode(&mut self, sound: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
+        let mut scaled = Vec::with_capacity(sound.len().min(PIECE));
+        for piece in sound.chunks(PIECE) {
             scaled.clear();
-            scaled.extend(piece.iter().map(|sample| sample.clamp(-1.0, 1.0)));
+            scaled.extend(piece.iter().map(|sample| pcm::clipped(*sample)));
             self.room.clear();
             self.room.reserve(max_required_buffer_size(piece.len()));
             self.encoder.encode_to_vec(MonoPcm(&scaled[..]), &mut self.room).map_err(failed)?;

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 use opus::{Application, Bitrate, Channels, Encoder, Signal};
 
-use super::{Codec, EncodeError};
+use super::{Codec, EncodeError, pcm};
 
 pub(super) const RATES_HZ: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_000];
 /// Of one channel.
@@ -119,12 +119,12 @@ impl Opus {
 }
 
 impl Codec for Opus {
-    fn encode(&mut self, pcm: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
-        self.samples += pcm.len() as u64;
-        let mut rest = pcm;
+    fn encode(&mut self, sound: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
+        self.samples += sound.len() as u64;
+        let mut rest = sound;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.packet_samples() - self.waiting.len()));
-            self.waiting.extend(now.iter().map(|sample| sample.clamp(-1.0, 1.0)));
+            self.waiting.extend(now.iter().map(|sample| pcm::clipped(*sample)));
             rest = later;
             if self.waiting.len() == self.packet_samples() {
                 self.encode_packet()?;

@@ -67,6 +67,12 @@ pub fn s16le_into(pcm: &[f32], bytes: &mut BytesMut) {
     }
 }
 
+/// −1 … 1, and silence for what is not a number: codecs in C may end the program over it.
+#[inline(always)]
+pub(super) fn clipped(sample: f32) -> f32 {
+    if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) }
+}
+
 /// As `s16le_into` rounds one.
 #[inline(always)]
 pub(super) fn s16(sample: f32) -> i16 {

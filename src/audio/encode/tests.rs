@@ -1,4 +1,5 @@
 use bytes::BytesMut;
+use md5::Digest;
 use proptest::prelude::*;
 
 use super::*;
@@ -88,12 +89,47 @@ fn flac_is_lossless_and_tells_its_length_and_hash() {
         let whole = file(&Format::Flac.into(), &sound);
         // RFC 9639, 8.2: 36 bits of samples, then 128 of MD5.
         assert_eq!(usize::from(whole[24]) << 8 | usize::from(whole[25]), samples, "{samples}");
-        assert!(samples == 0 || whole[26..42] != [0; 16], "{samples}");
+        let mut integers = BytesMut::new();
+        pcm::s16le_into(&sound, &mut integers);
+        assert_eq!(whole[26..42], md5::Md5::digest(&integers)[..], "{samples}");
         if samples > 0 {
             let (back, rate_hz) = decoded(&whole);
             let expected: Vec<f32> = sound.iter().map(|sample| f32::from(pcm::s16(*sample)) / 32_768.0).collect();
             assert_eq!((back, rate_hz), (expected, RATE_HZ), "{samples}");
         }
+    }
+}
+
+#[test]
+fn flac_keeps_every_kind_of_sound_at_every_rate() {
+    let mut state = 1u32;
+    let mut noise = |level: f32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        level * (state as f32 / u32::MAX as f32 * 2.0 - 1.0)
+    };
+    let loud: Vec<f32> = (0..5_000).map(|_| noise(1.0)).collect();
+    let sounds = [
+        vec![0.0; 5_000],
+        vec![-1.0; 2_304],
+        // The largest residuals that there are, and samples that no code is shorter for.
+        (0..5_000).map(|at| if at % 2 == 0 { 1.0 } else { -1.0 }).collect(),
+        loud.clone(),
+        // One partition is loud, the others are silent.
+        loud.iter().enumerate().map(|(at, sample)| if at % 1_000 < 70 { *sample } else { 0.0 }).collect(),
+        // More frames than the shorter forms of a frame's number have.
+        (0..2_304 * 2_100).map(|at| ((at / 100) % 7) as f32 * 0.01).collect(),
+    ];
+    for sound in sounds {
+        let (back, _) = decoded(&file(&Format::Flac.into(), &sound));
+        assert!(back.iter().zip(&sound).all(|(back, sample)| *back == f32::from(pcm::s16(*sample)) / 32_768.0));
+        assert_eq!(back.len(), sound.len());
+    }
+    let noise = file(&Format::Flac.into(), &loud);
+    assert!(noise.len() < 2 * loud.len() + 100, "{} bytes", noise.len());
+    for rate_hz in [8_000, 11_025, 16_000, 44_100, 65_535, 88_200, 96_000, 96_001, 123_450, 176_400, 192_000] {
+        let file = encode_file([&loud[..]], rate_hz, &Format::Flac.into()).expect("a file");
+        let (back, back_hz) = decoded(&file);
+        assert_eq!((back.len(), back_hz), (loud.len(), rate_hz));
     }
 }
 
@@ -150,6 +186,16 @@ fn every_rate_of_every_format_is_encoded() {
                 Ok(_) => assert!(!file(&spec, &sound).is_empty()),
                 Err(error) => assert!(matches!(error, EncodeError::Rate { .. }), "{error}"),
             }
+        }
+    }
+}
+
+#[test]
+fn sound_at_a_rate_that_does_not_exist_is_an_error() {
+    for format in Format::ALL {
+        for rate_hz in [0, 7_999, 192_001, u32::MAX] {
+            let error = Encoder::streamed(&(*format).into(), rate_hz).expect_err("no such rate");
+            assert!(error.to_string().contains("from 8000 to 192000 Hz"), "{format:?}: {error}");
         }
     }
 }
@@ -224,11 +270,14 @@ proptest! {
 
     #[test]
     fn what_is_not_usual_sound_is_encoded_too(sound in proptest::collection::vec(
-        prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX], 0..6_000))
+        prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX, Just(f32::NAN), Just(f32::NEG_INFINITY)], 0..6_000))
     {
         for format in Format::ALL {
             let file = file(&(*format).into(), &sound);
             prop_assert!(!file.is_empty() || sound.is_empty(), "{:?}", format);
+            if *format != Format::WavF32 && header_bytes(*format) > 0 && !sound.is_empty() {
+                prop_assert!(decoded(&file).0.iter().all(|sample| sample.abs() <= 1.0), "{:?}", format);
+            }
         }
     }
 }

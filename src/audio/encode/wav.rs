@@ -6,6 +6,8 @@ use super::{Codec, EncodeError, pcm::SampleKind};
 
 /// What size fields hold when the length is not known: ffmpeg, libsndfile, Python's wave and SciPy then read to the end.
 const UNKNOWN: u32 = u32::MAX;
+/// In `fact` it would be taken for a length: there it is this.
+const UNKNOWN_SAMPLES: u32 = 0;
 /// The first 8 bytes of a file, which its RIFF size does not count.
 const UNCOUNTED_BYTES: usize = 8;
 
@@ -64,7 +66,7 @@ fn header(kind: SampleKind, sample_rate_hz: u32, samples: Option<u64>) -> Vec<u8
     if extended {
         header.extend_from_slice(&[0; 2]);
         header.extend_from_slice(b"fact\x04\0\0\0");
-        header.extend_from_slice(&UNKNOWN.to_le_bytes());
+        header.extend_from_slice(&UNKNOWN_SAMPLES.to_le_bytes());
     }
     header.extend_from_slice(b"data");
     header.extend_from_slice(&UNKNOWN.to_le_bytes());
@@ -126,7 +128,7 @@ mod tests {
         let integers = header(SampleKind::S16, 24_000, None);
         assert_eq!((field(&integers, 4), field(&integers, 40)), (u32::MAX, u32::MAX));
         let floats = header(SampleKind::F32, 24_000, None);
-        assert_eq!((field(&floats, 4), field(&floats, 46), field(&floats, 54)), (u32::MAX, u32::MAX, u32::MAX));
+        assert_eq!((field(&floats, 4), field(&floats, 46), field(&floats, 54)), (u32::MAX, 0, u32::MAX));
     }
 
     #[test]
