@@ -1,6 +1,7 @@
 //! Which messages are spoken, and how: one ordered list of rules, each of which can say why. Pure logic on the caller's
 //! thread, with the caller's clock.
 
+mod author;
 mod banned;
 mod commands;
 mod fold;
@@ -9,10 +10,12 @@ mod hostile_tests;
 mod judge;
 mod memory;
 mod shape;
+mod spoken;
 mod template;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
