@@ -55,6 +55,10 @@ pub(super) fn threshold(case: &mut Case<'_>) -> Decided {
             let least = case.rules.min_micros.get(&amount.currency).copied().unwrap_or(0);
             (amount.micros < least).then(|| format!("less than {} {}", decimal(least), amount.currency))
         }
+        // What is asked for in any currency, a free gift is less than.
+        Kind::Gift { amount: None, .. } if case.rules.min_micros.values().any(|least| *least > 0) => {
+            Some("a free gift".to_owned())
+        }
         Kind::Raid { viewers } if *viewers < settings.min_raid_viewers => {
             Some(format!("fewer than {} viewers", settings.min_raid_viewers))
         }

@@ -15,6 +15,8 @@ const MAX_TEXT_BYTES: usize = 16 << 10;
 pub(super) struct Case<'a> {
     pub rules: &'a Rules,
     pub message: &'a Message,
+    /// What the streamer has the author called, where that is not the name.
+    pub called: Option<&'a str>,
     /// Somebody paid enough for it.
     pub paid: bool,
     /// It is an ordinary message, or is treated as one.
@@ -58,10 +60,17 @@ impl Case<'_> {
 }
 
 /// The verdict, and the words by which a repetition is found.
-pub(super) fn judge(rules: &Rules, message: &Message, memory: &Memory, now: Now) -> (Verdict, String) {
+pub(super) fn judge(
+    rules: &Rules,
+    message: &Message,
+    called: Option<&str>,
+    memory: &Memory,
+    now: Now,
+) -> (Verdict, String) {
     let mut case = Case {
         rules,
         message,
+        called,
         paid: message.kind.is_paid(),
         plain: matches!(message.kind, Kind::Chat),
         said: String::new(),

@@ -22,6 +22,8 @@ pub(super) fn speech(case: &mut Case<'_>, language: Option<String>) -> Decided<S
         _ if case.plain => &templates.chat,
         Kind::Chat => &templates.chat,
         Kind::Cheer { .. } => &templates.cheer,
+        // "Sent 0 USD" is nothing to say: how much it was is not known.
+        Kind::SuperChat { amount } if amount.micros == 0 => &templates.chat,
         Kind::SuperChat { .. } => &templates.super_chat,
         Kind::Gift { .. } => &templates.gift,
         Kind::Subscription { .. } => &templates.subscription,
@@ -48,6 +50,7 @@ pub(super) fn speech(case: &mut Case<'_>, language: Option<String>) -> Decided<S
         routes.get(language).or_else(|| routes.get(base)).cloned()
     };
     Ok(Speech {
+        name: shown_name(case),
         engine: routed(&settings.engines),
         voice: routed(&settings.voices),
         text,
@@ -91,11 +94,23 @@ fn title(case: &Case<'_>, name: &str) -> String {
     if case.rules.banned.find(&name).is_empty() { name } else { SOMETHING.to_owned() }
 }
 
+/// A name is looked at in full for banned words, but for no more than a platform would send. "@ann" is Ann's handle.
+fn bounded_name(all: &str) -> &str {
+    let name = all.char_indices().nth(MAX_NAME_CODE_POINTS).map_or(all, |(end, _)| &all[..end]);
+    name.trim().trim_start_matches('@')
+}
+
+/// As it stands on the stream: as it is written, but never a banned word, nor what would spoil the overlay.
+fn shown_name(case: &Case<'_>) -> String {
+    let name = bounded_name(&case.message.user.name);
+    let shown = shape::tidy(name);
+    let shown = shape::cut(&shown, MAX_NAME_CHARS).unwrap_or(shown);
+    if shown.is_empty() || !case.rules.banned.find(name).is_empty() { SOMEONE.to_owned() } else { shown }
+}
+
 /// Without what nobody would read out of a name; a name that is a banned word is not said.
 fn spoken_name(case: &Case<'_>) -> String {
-    // A name is looked at in full for banned words, but for no more than a platform would send.
-    let all = &case.message.user.name;
-    let name = all.char_indices().nth(MAX_NAME_CODE_POINTS).map_or(all.as_str(), |(end, _)| &all[..end]);
+    let name = bounded_name(case.called.unwrap_or(&case.message.user.name));
     let spaced: String = name.chars().map(|c| if matches!(c, '_' | '*' | '-') { ' ' } else { c }).collect();
     let said = shape::limit_repeats(&shape::tidy(&spaced), case.rules.settings.max_repeats);
     let said = shape::cut(&said, MAX_NAME_CHARS).unwrap_or(said);
