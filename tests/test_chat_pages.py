@@ -141,33 +141,50 @@ def test_the_rules_tell_which_one_decided(server: Server, studio: Any) -> None:
     studio.locator("#chat-waiting li, #chat-playing li, #chat-past li", has_text="Hello there!").first.wait_for()
 
 
-def test_held_messages_are_approved_or_rejected(server: Server, studio: Any) -> None:
-    held = {"id": "a-1", "message_id": "1", "sequence": 1, "state": "held", "platform": "twitch", "channel": "",
-            "user": "Ann", "user_id": "1", "text": "Look at <b>this</b>", "speech": "Look at this", "voice": None,
-            "engine": None, "language": None, "priority": "everyone", "paid": None, "rule": "links", "reason": "a link",
-            "arrived_unix_s": 1.0, "until_unix_s": 2.0}  # fmt: skip
-    lists = {
-        "playing": [],
-        "waiting": [],
-        "held": [held, held | {"id": "a-2", "user": "Bo"}],
-        "ended": [],
-        "refused": [],
-    }
-    studio.route("**/v1/chat/queue", lambda route: route.fulfill(json=lists))
-    asked: list[tuple[str, Any]] = []
+APPROVED = '[chat.rules]\napproval = "unpaid"\nbanned_words = ["darn"]\n'
 
-    def decide(route: Any) -> None:
-        asked.append((route.request.url.rsplit("/", 1)[1], route.request.post_data_json))
-        route.fulfill(json={})
 
-    studio.route("**/v1/chat/approve", decide)
-    studio.route("**/v1/chat/reject", decide)
-    studio.get_by_role("button", name="Approve: Ann").click()
-    studio.get_by_role("button", name="Reject: Bo").click()
-    wait_until(lambda: len(asked) == 2, "both are told")
-    assert asked == [("approve", {"id": "a-1"}), ("reject", {"id": "a-2"})]
+@pytest.fixture
+def strict(obs: Any, start: Callable[..., Server]) -> Iterator[tuple[Server, Any]]:
+    """What nobody paid for waits for the streamer, whose studio is open in Chinese."""
+    server = start(engine="fake", config=APPROVED)
+    context = obs.new_context(viewport={"width": 1280, "height": 1100}, locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{server.url}/#chat")
+    page.wait_for_selector("#chat-live:not([hidden])")
+    yield server, page
+    context.close()
+
+
+def test_held_messages_are_approved_or_rejected(strict: tuple[Server, Any]) -> None:
+    server, studio = strict
+    said, unsaid = enqueue(server, "Ann", "Look at <b>this</b>"), enqueue(server, "Bo", "Look at that")
+    late = enqueue(server, "Mai", "And me?", user_id="7")
+    studio.get_by_role("button", name="拒绝: Bo").click()
+    wait_until(lambda: ended(server).get(unsaid) == "rejected", "it is rejected")
+    studio.locator("#chat-past .badge", has_text="未批准").wait_for()
     assert "<b>this</b>" in studio.inner_text("#chat-held")
     assert studio.locator("#chat-held b").count() == 0
+    studio.get_by_role("button", name="批准: Ann").click()
+    wait_until(lambda: [item["id"] for item in queue(server)["waiting"]] == [said], "it waits for an overlay")
+    studio.locator("#chat-held li", has_text="Mai").get_by_role("button", name="屏蔽 Mai").click()
+    wait_until(lambda: ended(server).get(late) == "withdrawn", "nothing of theirs is held")
+    studio.locator("#chat-muted li", has_text="Mai").get_by_role("button").click()
+    studio.wait_for_selector("#chat-muted-panel", state="hidden")
+    assert json.loads(server.get("/v1/chat/state").body)["muted"] == []
+
+
+def test_a_name_that_must_not_be_read_is_shown_as_another(strict: tuple[Server, Any]) -> None:
+    server, studio = strict
+    enqueue(server, "xX_d4rn_Xx", "Hello there!", paid={"amount": 5, "currency": "EUR"})
+    studio.locator("#chat-waiting .badge", has_text="someone").wait_for()
+    assert studio.inner_text("#chat-waiting strong") == "xX_d4rn_Xx"
+    overlay = studio.context.new_page()
+    overlay.add_init_script(TAP)
+    overlay.goto(server.url + json.loads(server.get("/v1/chat/state").body)["overlay_url"])
+    until(overlay, LOUD)
+    assert overlay.inner_text("#name") == "someone"
+    assert "someone" in overlay.inner_text("#text")
 
 
 def test_the_overlays_address_is_to_be_copied(server: Server, studio: Any) -> None:

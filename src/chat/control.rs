@@ -178,6 +178,7 @@ impl Desk {
         let mut state = self.state.lock();
         let item = state.queue.approve(sequence).ok_or_else(|| Error::UnknownItem { id: id.to_owned() })?;
         self.store.set_stage(sequence, Stage::Waiting);
+        self.judge.lock().welcome(&item.item.user);
         for gone in state.queue.push(item) {
             state.end_soon(gone);
         }

@@ -2,7 +2,7 @@
 //! in control skips, pauses, approves. Its books are under one lock that is never held over a wait.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::{Arc, Weak},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Event, Message, Platform, intake,
-    item::{Item, Numbered, Outcome, Sequence},
+    item::{Item, Numbered, Outcome, Sequence, UserKey},
     judge::Judge,
     overlays::{Connection, Kind, Told},
     queue::{Gone, Limits, Queue},
@@ -138,11 +138,13 @@ impl Desk {
         if directory.as_os_str().is_empty() {
             return Err(StoreError("there is no directory for its database; set chat.directory".to_owned()));
         }
-        let judge = Judge::new(&config.chat.rules).map_err(StoreError)?;
+        let mut judge = Judge::new(&config.chat.rules).map_err(StoreError)?;
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
         let token = token::read_or_make(directory)?;
         let started = sources(&connector.configured(), &recovered);
+        recovered.heard.iter().for_each(|user| judge.welcome(user));
+        warn_of_missing_engines(&config.chat.rules.engines, &speech);
         let (events, told) = mpsc::channel(EVENTS);
         let desk = Arc::new_cyclic(|desk: &Weak<Self>| {
             let store = Arc::new(store);
@@ -229,7 +231,16 @@ impl Desk {
 
     /// What the rules would say of a message, and why. Changes nothing.
     pub fn test(&self, message: &Message) -> Verdict {
-        self.judge.lock().explain(&self.as_called(message))
+        let users =
+            [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
+        let (early, called) = {
+            let state = self.state.lock();
+            (state.refuses([&users[0], &users[1]]), state.called(&message.user.name))
+        };
+        match early {
+            Some((rule, reason)) => Verdict::refused(rule, reason),
+            None => self.judge.lock().explain(message, called.as_deref()),
+        }
     }
 
     /// What is to be spoken for an item that overlays may ask for.
@@ -259,12 +270,14 @@ impl Desk {
         hasher.finalize_xof().fill(&mut owner);
         // One that was stored may be gone since.
         let voice = item.voice.clone().filter(|voice| self.speech.voices().get(voice).is_ok());
+        let engines = self.speech.engines();
+        let engine = item.engine.clone().filter(|name| engines.iter().any(|engine| engine.name == *name));
         SpeechRequest {
             text: item.speech.clone(),
             voice,
             own_voice: None,
             whole: false,
-            engine: item.engine.clone(),
+            engine,
             language: item.language.clone(),
             speed: 1.0,
             seed: None,
@@ -272,7 +285,7 @@ impl Desk {
             streamed: true,
             class: if item.priority == Priority::Paid { Class::ChatPaid } else { Class::Chat },
             owner: Owner(u64::from_le_bytes(owner)),
-            params: std::collections::BTreeMap::new(),
+            params: BTreeMap::new(),
             level: Level::default(),
         }
     }
@@ -408,6 +421,16 @@ async fn tick(desk: Weak<Desk>) {
         interval.tick().await;
         let Some(desk) = desk.upgrade() else { return };
         desk.state.lock().expire();
+    }
+}
+
+/// What is in their languages is spoken by the engine that the server chooses.
+fn warn_of_missing_engines(routes: &BTreeMap<String, String>, speech: &Speech) {
+    let engines = speech.engines();
+    for (language, name) in routes {
+        if !engines.iter().any(|engine| engine.name == *name) {
+            tracing::warn!("chat.rules.engines.{language}: there is no engine {name:?}; the server chooses one");
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a message to an item: judged, stored, taken in; and back out, if the platform takes it back.
 
 use std::{
-    borrow::Cow,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,6 +18,9 @@ use super::{
 };
 use crate::error::Error;
 
+/// What is shown of a message that was refused.
+const MAX_REFUSED_CHARS: usize = 500;
+const MAX_NAME_CHARS: usize = 100;
 /// When a paid message should be sent again that did not fit.
 const FULL_RETRY: Duration = Duration::from_secs(5);
 
@@ -63,20 +65,14 @@ impl Desk {
         };
         let users =
             [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
-        let (enabled, muted) = {
+        let (early, called) = {
             let state = self.state.lock();
-            (state.enabled, state.is_muted([&users[0], &users[1]]))
-        };
-        let refused = |rule: &str, reason: &str| Some((rule.to_owned(), reason.to_owned()));
-        let early = match (enabled, muted) {
-            (false, _) => refused("disabled", "the chat is disabled; POST /v1/chat/start enables it"),
-            (true, true) => refused("muted", "this user is muted"),
-            (true, false) => None,
+            (state.refuses([&users[0], &users[1]]), state.called(&message.user.name))
         };
         if let Some((rule, reason)) = early {
-            return self.refuse(&message, rule, reason, tell);
+            return self.refuse(&message, rule.to_owned(), reason.to_owned(), tell);
         }
-        let Verdict { decision, rule, reason, .. } = self.judge.lock().judge(&self.as_called(&message));
+        let Verdict { decision, rule, reason, .. } = self.judge.lock().judge(&message, called.as_deref());
         let (mut spoken, hold) = match decision {
             Decision::Speak(spoken) => (spoken, false),
             Decision::Hold(spoken) => (spoken, true),
@@ -103,8 +99,8 @@ impl Desk {
                 platform: item.message.platform,
                 channel: item.channel,
                 message_id: item.message.id,
-                user: item.user_name,
-                text: item.text,
+                user: bounded(&item.user_name, MAX_NAME_CHARS),
+                text: bounded(&item.text, MAX_REFUSED_CHARS),
                 rule: "queue_full".to_owned(),
                 reason: format!("{} paid items wait already", self.config.chat.queue.max_paid),
                 at_unix_s: now_ms() as f64 / 1e3,
@@ -112,19 +108,6 @@ impl Desk {
             return Begun::Decided(Err(Error::Busy { retry_after: FULL_RETRY }));
         }
         Begun::Storing { stored: self.store.insert(item, stage), hold, key, tell }
-    }
-
-    /// With the author's nickname, if the streamer has given one.
-    pub(super) fn as_called<'a>(&self, message: &'a Message) -> Cow<'a, Message> {
-        let state = self.state.lock();
-        match state.nicknames.get(&message.user.name.to_lowercase()) {
-            Some(nickname) => {
-                let mut message = message.clone();
-                message.user.name.clone_from(nickname);
-                Cow::Owned(message)
-            }
-            None => Cow::Borrowed(message),
-        }
     }
 
     async fn complete(&self, begun: Begun) -> Result<Taken, Error> {
@@ -175,8 +158,8 @@ impl Desk {
             platform: message.platform,
             channel: message.channel.clone(),
             message_id: message.id.clone(),
-            user: message.user.name.clone(),
-            text: message.text.clone(),
+            user: bounded(&message.user.name, MAX_NAME_CHARS),
+            text: bounded(&message.text, MAX_REFUSED_CHARS),
             rule,
             reason,
             at_unix_s: now_ms() as f64 / 1e3,
@@ -196,6 +179,8 @@ impl Desk {
             channel: message.channel,
             user,
             user_name: message.user.name,
+            shown_name: spoken.name,
+            masked: message.user.masked,
             text: spoken.display_text,
             speech: spoken.text,
             language: spoken.language,
@@ -257,6 +242,14 @@ async fn stored(desk: &Desk, storing: &mut Vec<Begun>) {
     }
 }
 
+/// It is kept a while, and sent to whoever looks at the queue.
+fn bounded(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// Who sends messages by the API need not say where they were written.
 fn is_of(item: &Numbered, channel: &str) -> bool {
     item.item.channel.is_empty() || item.item.channel == channel
@@ -264,11 +257,23 @@ fn is_of(item: &Numbered, channel: &str) -> bool {
 
 fn paid(kind: &MessageKind) -> Option<Amount> {
     match kind {
-        MessageKind::SuperChat { amount } => Some(amount.clone()),
+        // Nothing where it is not known how much.
+        MessageKind::SuperChat { amount } => Some(amount.clone()).filter(|amount| amount.micros > 0),
         MessageKind::Gift { amount, .. } | MessageKind::Subscription { amount, .. } => amount.clone(),
         // A bit is a cent to the streamer.
-        MessageKind::Cheer { bits } => Some(Amount { micros: bits * 10_000, currency: "USD".to_owned() }),
+        MessageKind::Cheer { bits } => Some(Amount { micros: bits.saturating_mul(10_000), currency: "USD".to_owned() }),
         MessageKind::Chat | MessageKind::SubscriptionGift { .. } | MessageKind::Raid { .. } => None,
         MessageKind::Redemption { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_number_of_bits_is_too_large() {
+        let micros = |bits| paid(&MessageKind::Cheer { bits }).map(|amount| amount.micros);
+        assert_eq!((micros(100), micros(u64::MAX)), (Some(1_000_000), Some(u64::MAX)));
     }
 }

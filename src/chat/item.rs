@@ -46,7 +46,14 @@ pub struct Item {
     pub message: MessageKey,
     pub channel: String,
     pub user: UserKey,
+    /// As the platform has it: by it somebody is found.
     pub user_name: String,
+    /// As it may be shown; empty in what older versions stored: the name.
+    #[serde(default)]
+    pub shown_name: String,
+    /// The platform hid parts of the name.
+    #[serde(default)]
+    pub masked: bool,
     /// As it is shown.
     pub text: String,
     /// As it is said.
@@ -61,6 +68,14 @@ pub struct Item {
     pub reason: String,
     /// Milliseconds since 1970.
     pub arrived_ms: u64,
+}
+
+impl Item {
+    /// Fit for the stream.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        if self.shown_name.is_empty() { &self.user_name } else { &self.shown_name }
+    }
 }
 
 /// An item with its place in the order of arrival.

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime};
 
 use super::{
-    Message,
+    Message, UserKey,
     rules::{Memory, Now, Rules, Verdict},
 };
 use crate::config::ChatRules;
@@ -21,13 +21,18 @@ impl Judge {
         Ok(Self { rules: Rules::new(settings)?, memory: Memory::default(), start: Instant::now() })
     }
 
-    pub fn judge(&mut self, message: &Message) -> Verdict {
+    pub fn judge(&mut self, message: &Message, called: Option<&str>) -> Verdict {
         let now = self.now();
-        self.rules.judge(message, &mut self.memory, now)
+        self.rules.judge(message, called, &mut self.memory, now)
     }
 
-    pub fn explain(&self, message: &Message) -> Verdict {
-        self.rules.explain(message, &self.memory, self.now())
+    pub fn explain(&self, message: &Message, called: Option<&str>) -> Verdict {
+        self.rules.explain(message, called, &self.memory, self.now())
+    }
+
+    /// They were spoken, or approved.
+    pub fn welcome(&mut self, user: &UserKey) {
+        self.memory.welcome(user.platform, &user.id);
     }
 
     fn now(&self) -> Now {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{desk::Desk, item::Numbered};
+use super::{desk::Desk, item::Numbered, state::TRIES};
 use crate::error::Error;
 
 /// While the engine has no room, or loads.
@@ -36,6 +36,7 @@ impl Drop for Prefetch {
 }
 
 async fn run(desk: Weak<Desk>, item: Arc<Numbered>) {
+    let mut tries = if item.is_paid() { TRIES } else { 1 };
     loop {
         let Some(speaking) = desk.upgrade() else { return };
         let outcome = speaking.make(&item).await;
@@ -43,6 +44,12 @@ async fn run(desk: Weak<Desk>, item: Arc<Numbered>) {
         match outcome {
             Ok(()) | Err(Error::ShuttingDown) => return,
             Err(Error::Busy { .. } | Error::Loading { .. } | Error::Deadline { .. } | Error::TooSlow) => {
+                tokio::time::sleep(RETRY).await;
+            }
+            // What was paid for is not given up because an engine stumbled once.
+            Err(error) if tries > 1 => {
+                tracing::warn!(platform = %item.item.message.platform, %error, "a paid chat item is tried again");
+                tries -= 1;
                 tokio::time::sleep(RETRY).await;
             }
             Err(error) => {

@@ -12,6 +12,8 @@ fn item(sequence: Sequence, user: &str, priority: Priority) -> Arc<Numbered> {
         channel: String::new(),
         user: UserKey { platform: Platform::Api, id: user.to_owned() },
         user_name: user.to_owned(),
+        shown_name: String::new(),
+        masked: false,
         text: "Hi".to_owned(),
         speech: "Hi".to_owned(),
         language: None,

@@ -112,6 +112,9 @@ pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreErr
     recovered.voices = pairs(connection, "SELECT platform, user, voice FROM voices")?;
     recovered.nicknames = texts(connection, "SELECT user, nickname FROM nicknames")?;
     recovered.settings = texts(connection, "SELECT name, value FROM settings")?;
+    let heard = "SELECT DISTINCT platform, json_extract(item, '$.user.id'), '' FROM items
+                 WHERE state IN ('waiting', 'leased', 'finished')";
+    recovered.heard = pairs(connection, heard)?.into_iter().map(|(user, _)| user).collect();
     let epoch = recovered.settings.iter().find(|(name, _)| name == "epoch");
     recovered.epoch = epoch.map(|(_, value)| value.clone()).unwrap_or_default();
     Ok(recovered)

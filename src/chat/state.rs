@@ -32,7 +32,7 @@ const REMEMBERED: usize = 8192;
 /// Messages that were taken back: one that is still being stored must not sound.
 const REMEMBERED_WITHDRAWN: usize = 1024;
 /// A paid item is tried so often.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// An item that overlays have.
 pub(super) struct Lease {
@@ -372,6 +372,20 @@ impl State {
         Some((&ended.item, ended.outcome.name(), Some(&ended.reason)))
     }
 
+    /// Before any rule is asked: which one says no, and why.
+    pub fn refuses(&self, users: [&UserKey; 2]) -> Option<(&'static str, &'static str)> {
+        if !self.enabled {
+            return Some(("disabled", "the chat is disabled; POST /v1/chat/start enables it"));
+        }
+        self.is_muted(users).then_some(("muted", "this user is muted"))
+    }
+
+    /// The nickname that the streamer gave to whoever is named so.
+    pub fn called(&self, name: &str) -> Option<String> {
+        let name = name.trim().trim_start_matches('@').to_lowercase();
+        self.nicknames.get(&name).cloned()
+    }
+
     /// Whether nothing of theirs is spoken.
     pub fn is_muted(&self, users: [&UserKey; 2]) -> bool {
         users.iter().any(|user| self.muted.contains_key(user))
@@ -381,10 +395,11 @@ impl State {
         self.overlays.tell_all(&told(event));
     }
 
-    /// Everybody who is still waiting or playing, by name: for commands that name somebody.
+    /// Everybody who is still waiting, held or playing, by name: for commands that name somebody.
     pub fn names_of(&self, platform: super::Platform, name: &str) -> HashSet<UserKey> {
         let named = UserKey::named(platform, name);
         let all = self.queue.upcoming().chain(self.leased.iter().map(|lease| &lease.item));
+        let all = all.chain(self.queue.held().map(|(item, _)| item));
         let known = all.chain(self.ended.iter().map(|ended| &ended.item));
         let same = |item: &&Arc<Numbered>| UserKey::named(item.item.message.platform, &item.item.user_name) == named;
         known.filter(same).map(|item| item.item.user.clone()).chain([named.clone()]).collect()

@@ -21,6 +21,8 @@ fn item(sequence: Sequence, user: u8, paid: bool) -> Arc<Numbered> {
         channel: String::new(),
         user: UserKey { platform: Platform::Api, id: user.clone() },
         user_name: user,
+        shown_name: String::new(),
+        masked: false,
         text: "Hi".to_owned(),
         speech: "Hi".to_owned(),
         language: None,

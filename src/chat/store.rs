@@ -74,6 +74,8 @@ pub struct Recovered {
     pub voices: Vec<(UserKey, String)>,
     pub nicknames: Vec<(String, String)>,
     pub settings: Vec<(String, String)>,
+    /// Something of theirs was accepted, or approved.
+    pub heard: Vec<UserKey>,
 }
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;

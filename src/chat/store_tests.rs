@@ -11,6 +11,8 @@ fn item(id: &str) -> Item {
         channel: "c".to_owned(),
         user: UserKey { platform: Platform::Twitch, id: "7".to_owned() },
         user_name: "Ann".to_owned(),
+        shown_name: String::new(),
+        masked: false,
         text: "Hello 你好".to_owned(),
         speech: "Hello".to_owned(),
         language: Some("en".to_owned()),

@@ -56,7 +56,10 @@ pub struct Playback<'a> {
     pub sequence: Sequence,
     #[schema(value_type = String, examples("twitch"))]
     pub platform: Platform,
+    /// The name as it may be shown.
     pub user: &'a str,
+    /// The platform hid parts of the name.
+    pub masked: bool,
     /// As it is shown.
     pub text: &'a str,
     /// Null: the server's default voice.
@@ -112,6 +115,10 @@ pub struct ItemView {
     /// The platform's own.
     pub message_id: String,
     pub user: String,
+    /// As overlays show the name: someone, where it must not be read.
+    pub shown_user: String,
+    /// The platform hid parts of the name.
+    pub masked: bool,
     /// The platform's own; without one, `name:` and the name.
     pub user_id: String,
     /// As it is shown.
@@ -198,7 +205,8 @@ impl Names {
             id: &id,
             sequence: item.sequence,
             platform: item.item.message.platform,
-            user: &item.item.user_name,
+            user: item.item.shown_name(),
+            masked: item.item.masked,
             text: &item.item.text,
             voice: item.item.voice.as_deref(),
             priority: item.item.priority,
@@ -228,6 +236,8 @@ impl Names {
             channel: item.channel.clone(),
             message_id: item.message.id.clone(),
             user: item.user_name.clone(),
+            shown_user: item.shown_name().to_owned(),
+            masked: item.masked,
             user_id: item.user.id.clone(),
             text: item.text.clone(),
             speech: item.speech.clone(),

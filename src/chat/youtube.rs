@@ -250,11 +250,20 @@ impl source::Source for Source {
         let mut chat = match self.chat.take() {
             Some(chat) => chat,
             None => match self.find_chat().await {
-                Ok(id) => Chat { id, page: None, joined: SystemTime::now(), was_read: false },
+                Ok(id) => {
+                    let joined = SystemTime::now();
+                    self.quota.begin(joined);
+                    Chat { id, page: None, joined, was_read: false }
+                }
                 Err(end) => return end,
             },
         };
         let end = self.read_on(&mut chat, outlet).await;
+        // A channel goes live again.
+        if end == End::Ended && matches!(self.address, Address::ChannelId(_)) {
+            let reason = "the stream is over; the channel's next one is waited for";
+            return End::Wait(seconds(self.settings.live_check_s), reason.into());
+        }
         self.chat = Some(chat);
         end
     }

@@ -83,6 +83,8 @@ pub struct ChatRules {
     pub min_raid_viewers: u64,
     /// Titles or ids of the channel-point rewards that are spoken; empty: all.
     pub rewards: Vec<String>,
+    /// Lists of slurs that come with the program, by language.
+    pub banned_lists: Vec<String>,
     pub banned_words: Vec<String>,
     /// Regular expressions.
     pub banned_patterns: Vec<String>,
@@ -191,6 +193,7 @@ impl Default for ChatRules {
             min_amounts: BTreeMap::new(),
             min_raid_viewers: 2,
             rewards: Vec::new(),
+            banned_lists: ["en", "zh", "vi"].map(str::to_owned).to_vec(),
             banned_words: Vec::new(),
             banned_patterns: Vec::new(),
             banned: Banned::Refuse,

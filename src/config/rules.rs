@@ -254,6 +254,7 @@ const RULES: &[Rule] = &[
     Rule { key: "chat.rules.min_amounts", must_be: "a table such as { USD = \"5.00\" }", fault: |_| None },
     Rule { key: "chat.rules.min_raid_viewers", must_be: NUMBER, fault: |_| None },
     Rule { key: "chat.rules.rewards", must_be: "a list of rewards' titles or ids", fault: |_| None },
+    Rule { key: "chat.rules.banned_lists", must_be: "a list of \"en\", \"zh\" and \"vi\"", fault: |_| None },
     Rule { key: "chat.rules.banned_words", must_be: "a list of words such as [\"darn\", \"darn*\"]", fault: |_| None },
     Rule { key: "chat.rules.banned_patterns", must_be: "a list of regular expressions", fault: |_| None },
     Rule { key: "chat.rules.banned", must_be: "\"refuse\", \"replace\" or \"hold\"", fault: |_| None },

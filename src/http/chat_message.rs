@@ -42,6 +42,7 @@ pub struct Incoming {
     /// Of `broadcaster`, `moderator`, `vip`, `subscriber`, `bot`.
     pub badges: Option<Vec<String>>,
     /// Where it was written, if there are several.
+    #[schema(max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub channel: Option<String>,
 }
 
@@ -70,7 +71,10 @@ impl Incoming {
         let paid = self.paid.map(Paid::amount).transpose()?.filter(|amount| amount.micros > 0);
         Ok(Message {
             platform,
-            channel: self.channel.unwrap_or_default(),
+            channel: self
+                .channel
+                .filter(|channel| !channel.is_empty())
+                .map_or(Ok(String::new()), |channel| checked("channel", channel))?,
             id,
             user: User {
                 id: self.user_id.map(|id| checked("user_id", id)).transpose()?.map(prefixed).unwrap_or_default(),
@@ -87,7 +91,9 @@ impl Incoming {
 }
 
 impl Paid {
-    fn amount(self) -> Result<Amount, Error> {
+    /// # Errors
+    /// It is no amount, or no currency.
+    pub fn amount(self) -> Result<Amount, Error> {
         let wrong = |message: &str| Error::invalid("invalid_value", Some("paid"), message);
         let text = match &self.amount {
             Value::String(text) => text.clone(),
@@ -195,7 +201,11 @@ fn roles(badges: &[String]) -> Roles {
     roles
 }
 
-fn checked(param: &'static str, text: String) -> Result<String, Error> {
+/// An id or a name as people and platforms have them.
+///
+/// # Errors
+/// It is empty, too long, or has control characters.
+pub fn checked(param: &'static str, text: String) -> Result<String, Error> {
     let fits = !text.is_empty()
         && text.chars().take(MAX_ID_CHARS + 1).count() <= MAX_ID_CHARS
         && !text.contains(char::is_control);

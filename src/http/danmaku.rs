@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::{
     App, chat,
-    chat_message::ChatPlatform,
+    chat_message::{ChatPlatform, Paid, checked},
     chat_stream,
     door::LoggedAtEnd,
     error::ApiError,
@@ -98,20 +98,20 @@ struct Header {
 }
 
 impl Normalized {
-    fn message(self) -> Message {
+    fn message(self) -> Result<Message, Error> {
         let platform = match self.platform {
             OriginalPlatform::Twitch => Platform::Twitch,
             OriginalPlatform::YouTube => Platform::Youtube,
         };
         let (Content::Text { text } | Content::System { text }) = self.content;
         let paid = matches!(self.priority, OriginalPriority::Paid | OriginalPriority::Gift);
-        Message {
+        Ok(Message {
             platform,
-            channel: self.channel,
-            id: self.id,
+            channel: if self.channel.is_empty() { self.channel } else { checked("channel", self.channel)? },
+            id: checked("id", self.id)?,
             user: User {
-                id: self.user_id.unwrap_or_default(),
-                name: self.username,
+                id: self.user_id.filter(|id| !id.is_empty()).map_or(Ok(String::new()), |id| checked("user_id", id))?,
+                name: checked("username", self.username)?,
                 masked: false,
                 roles: Roles { moderator: self.priority == OriginalPriority::Moderator, ..Roles::default() },
             },
@@ -119,16 +119,17 @@ impl Normalized {
             emotes: Vec::new(),
             kind: if paid { Kind::SuperChat { amount: amount(&self.metadata) } } else { Kind::Chat },
             sent_at: None,
-        }
+        })
     }
 }
 
-/// The original tells no amounts; whoever does is believed.
+/// The original tells no amounts; whoever does is believed. Nothing: it is not known.
 fn amount(metadata: &Value) -> Amount {
-    let micros =
-        metadata["amount"].as_f64().filter(|amount| *amount >= 0.0).map(|amount| (amount * 1e6).round() as u64);
-    let currency = metadata["currency"].as_str().unwrap_or("USD").to_ascii_uppercase();
-    Amount { micros: micros.unwrap_or_default(), currency }
+    let paid = Paid {
+        amount: metadata["amount"].clone(),
+        currency: metadata["currency"].as_str().unwrap_or("USD").to_owned(),
+    };
+    paid.amount().unwrap_or(Amount { micros: 0, currency: "USD".to_owned() })
 }
 
 /// A chat, as the original's front end names it.
@@ -199,11 +200,7 @@ pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Respo
 pub async fn enqueue(State(app): State<Arc<App>>, request: Request) -> Result<StatusCode, ApiError> {
     let desk = app.desk()?;
     let (message, _) = chat::read::<Normalized>(&app, request).await?;
-    if message.username.is_empty() || message.id.is_empty() {
-        let message = "\"username\" and \"id\" must not be empty";
-        return Err(Error::invalid("invalid_value", Some("username"), message).into());
-    }
-    Ok(match desk.take(message.message()).await? {
+    Ok(match desk.take(message.message()?).await? {
         Taken::Item(_) => StatusCode::ACCEPTED,
         Taken::Refused { .. } | Taken::Acted { .. } => StatusCode::NO_CONTENT,
     })

@@ -10,12 +10,15 @@ use super::fold::{Folded, readings};
 
 /// Of one compiled expression: keeps what a pattern may cost bounded.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
+const MAX_EXACT_BYTES: usize = 16 << 20;
 
 pub(super) struct BannedWords {
     words: Vec<Word>,
     /// Finds all words' letters at once, whatever their number.
     all: Option<AhoCorasick>,
     patterns: Vec<Regex>,
+    /// Those that are found only as they are written: "=mọi" is not "mới".
+    exact: Option<Regex>,
 }
 
 struct Word {
@@ -43,7 +46,15 @@ impl BannedWords {
     /// Which entry cannot be used, and why.
     pub fn new(words: &[String], patterns: &[String]) -> Result<Self, String> {
         let mut found: Vec<(String, Word)> = Vec::new();
+        let mut exact = Vec::new();
         for word in words {
+            if let Some(word) = word.strip_prefix('=').map(str::trim) {
+                if !word.chars().any(char::is_alphanumeric) {
+                    return Err(format!("banned_words: \"={word}\" holds no letter or digit"));
+                }
+                exact.push(regex::escape(word));
+                continue;
+            }
             for one in ['i', 'l'] {
                 let read = readings(word.trim_matches('*'), one);
                 let solid = read.solid.text.chars().any(is_of_solid_script);
@@ -66,12 +77,20 @@ impl BannedWords {
             })
         });
         let patterns = patterns.collect::<Result<_, _>>()?;
-        Ok(Self { words: found.into_iter().map(|(_, word)| word).collect(), all, patterns })
+        let exact = (!exact.is_empty()).then(|| {
+            let pattern = format!(r"\b(?:{})\b", exact.join("|"));
+            RegexBuilder::new(&pattern).case_insensitive(true).size_limit(MAX_EXACT_BYTES).build()
+        });
+        let exact = exact.transpose().map_err(|error| format!("banned_words: {error}"))?;
+        Ok(Self { words: found.into_iter().map(|(_, word)| word).collect(), all, patterns, exact })
     }
 
     /// Where they stand in `text`, in bytes, in no particular order.
     pub fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
+        if let Some(exact) = &self.exact {
+            found.extend(exact.find_iter(text).map(|found| found.range()));
+        }
         if let Some(all) = &self.all {
             for one in ['i', 'l'] {
                 let read = readings(text, one);
@@ -228,6 +247,18 @@ mod tests {
         ] {
             assert!(banned.find(text).is_empty(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn exact_words_keep_their_accents() {
+        let banned = words(&["=mọi đen", "=a.b"]);
+        for text in ["MỌI ĐEN", "cái mọi đen!", "a.b"] {
+            assert!(!banned.find(text).is_empty(), "{text:?}");
+        }
+        for text in ["mới đến", "moi den", "mọi đensity", "axb"] {
+            assert!(banned.find(text).is_empty(), "{text:?}");
+        }
+        assert!(BannedWords::new(&["= ".to_owned()], &[]).is_err_and(|why| why.contains("no letter")));
     }
 
     #[test]

@@ -119,6 +119,50 @@ fn nobody_loses_a_line_of_ordinary_english_chat() {
 }
 
 #[test]
+fn slurs_are_not_spoken_unless_somebody_wants_them_to_be() {
+    let decode = |text: &str| super::lists::entries(&[text.to_owned()]).expect("a list");
+    let open = rules(|settings| settings.banned_lists.clear());
+    for entry in ["en", "zh", "vi"].into_iter().flat_map(decode) {
+        let word = entry.trim_matches(['*', '=']);
+        for text in [format!("{word}!"), format!("so ein {} hier", word.to_uppercase())] {
+            assert_eq!(refused_by(&rules(|_| ()), &message(&text)), "banned");
+            assert!(matches!(verdict(&open, &message(&text)).decision, Decision::Speak(_)));
+        }
+        let mut named = message("hello");
+        named.user.name = format!("{word} 99");
+        let Decision::Speak(speech) = verdict(&rules(|_| ()), &named).decision else { panic!() };
+        assert_eq!(speech.name, "someone");
+    }
+}
+
+#[test]
+fn harmless_words_are_not_taken_for_slurs() {
+    let fine = [
+        "greetings from Nigeria and Niger",
+        "don't snigger, be niggardly",
+        "my Maine Coon is asleep",
+        "je suis en retard, désolé pour le retard",
+        "hvilket fag er det",
+        "hola Kike, qué tal",
+        "kaffir lime leaves in the soup",
+        "the white power cable",
+        "mới đến, chào cả nhà",
+        "bé dễ thương quá",
+        "mọi người ơi, bóng đá hay quá",
+        "khua chiêng gõ trống",
+        "支持主播，黑色的鬼屋",
+        "小日子过得不错",
+        "高丽参真贵",
+    ];
+    for text in fine {
+        assert!(matches!(verdict(&rules(|_| ()), &message(text)).decision, Decision::Speak(_)), "{text}");
+    }
+    let lost: Vec<_> =
+        ENGLISH.lines().filter(|line| verdict(&rules(|_| ()), &message(line)).rule == "banned").collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
 fn every_language_is_spoken_whole_and_told_apart() {
     let all = rules(|_| ());
     let mut told = 0;
@@ -146,7 +190,7 @@ fn moderators_are_not_slowed_down() {
     let mut moderator = message("please be kind");
     moderator.user.roles.moderator = true;
     for _ in 0..3 {
-        assert!(matches!(rules.judge(&moderator, &mut memory, at(0)).decision, Decision::Speak(_)));
+        assert!(matches!(rules.judge(&moderator, None, &mut memory, at(0)).decision, Decision::Speak(_)));
     }
 }
 
@@ -157,6 +201,44 @@ fn names_of_gifts_and_rewards_are_looked_at() {
     assert_eq!(said(&rules, &of(gift, "")), "Ann sent 1 something");
     let long = Kind::Gift { name: "rose ".repeat(1_000), count: 1, amount: None };
     assert!(shape::clusters(&said(&rules, &of(long, ""))).count() < 100);
+}
+
+#[test]
+fn names_on_the_stream_are_fit_to_be_read() {
+    let rules = banning(&["badword"]);
+    for (name, shown) in [
+        ("Ann_99", "Ann_99"),
+        ("观***", "观***"),
+        ("@ann", "ann"),
+        ("xX_b4dw0rd_Xx", "someone"),
+        ("b\u{200b}adword", "someone"),
+        ("A\u{202e}nn", "Ann"),
+        ("\u{3164}", "someone"),
+        ("★☆", "★☆"),
+        (&"名".repeat(256), &"名".repeat(30)),
+        (&format!("Z{}", "\u{30d}".repeat(200)), "Z\u{30d}\u{30d}\u{30d}\u{30d}"),
+    ] {
+        let mut message = message("hello");
+        message.user.name = name.to_owned();
+        let Decision::Speak(speech) = verdict(&rules, &message).decision else { panic!() };
+        assert_eq!(speech.name, shown, "{name:?}");
+    }
+    let mut handle = of(Kind::Cheer { bits: 1 }, "hi");
+    handle.user.name = "@ann".into();
+    assert_eq!(said(&rules, &handle), "ann cheered 1: hi");
+}
+
+#[test]
+fn a_nickname_is_only_what_is_said() {
+    let rules = rules(|settings| settings.ignored_users = vec!["Troll".into()]);
+    let judged = |name: &str, called: &str| {
+        let mut message = of(Kind::Cheer { bits: 1 }, "hi");
+        message.user.name = name.into();
+        rules.judge(&message, Some(called), &mut Memory::default(), at(0))
+    };
+    assert_eq!(judged("troll", "Sir Lancelot").rule, "ignored_users");
+    let Decision::Speak(speech) = judged("ann", "Troll").decision else { panic!() };
+    assert_eq!((speech.text.as_str(), speech.name.as_str()), ("Troll cheered 1: hi", "ann"));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::super::message::{Message, Platform};
+use super::{
+    super::message::{Message, Platform, User as Author},
+    user_name,
+};
 
 /// Beyond that the one who was silent longest is forgotten.
 const MAX_USERS: usize = 20_000;
@@ -22,6 +25,8 @@ struct Key(Platform, String);
 struct User {
     /// When their last messages were accepted, the newest last.
     times: VecDeque<Duration>,
+    /// Something of theirs was spoken: what is held proves nothing yet.
+    welcome: bool,
 }
 
 #[derive(Debug)]
@@ -39,9 +44,12 @@ pub struct Memory {
 }
 
 fn key(message: &Message) -> Key {
-    let user = &message.user;
-    let id = if user.id.is_empty() { user.name.to_lowercase() } else { user.id.clone() };
-    Key(message.platform, id)
+    Key(message.platform, user_id(&message.user))
+}
+
+/// As items name their users: the platform's id, else the name.
+pub(super) fn user_id(user: &Author) -> String {
+    if user.id.is_empty() { format!("name:{}", user_name(&user.name)) } else { user.id.clone() }
 }
 
 fn hash(text: &str) -> u64 {
@@ -52,7 +60,14 @@ fn hash(text: &str) -> u64 {
 
 impl Memory {
     pub(super) fn is_new(&self, message: &Message) -> bool {
-        !self.users.contains_key(&key(message))
+        self.users.get(&key(message)).is_none_or(|user| !user.welcome)
+    }
+
+    /// Something of theirs was spoken, or approved.
+    pub fn welcome(&mut self, platform: Platform, user_id: &str) {
+        let key = Key(platform, user_id.to_owned());
+        self.make_room(&key);
+        self.users.entry(key).or_default().welcome = true;
     }
 
     pub(super) fn since_last(&self, message: &Message, now: Duration) -> Option<Duration> {
@@ -74,15 +89,7 @@ impl Memory {
 
     pub(super) fn record(&mut self, message: &Message, folded: &str, now: Duration) {
         let key = key(message);
-        if self.users.len() >= MAX_USERS && !self.users.contains_key(&key) {
-            let newest = |user: &User| user.times.back().copied().unwrap_or_default();
-            // A half at once, so that a flood of names does not look for the oldest one each time.
-            let mut times: Vec<Duration> = self.users.values().map(newest).collect();
-            let middle = times.len() / 2;
-            let (_, middle, _) = times.select_nth_unstable(middle);
-            let middle = *middle;
-            self.users.retain(|_, user| newest(user) > middle);
-        }
+        self.make_room(&key);
         let user = self.users.entry(key.clone()).or_default();
         user.times.push_back(now);
         if user.times.len() > MAX_TIMES {
@@ -91,6 +98,18 @@ impl Memory {
         self.said.push_back(Said { at: now, text: hash(folded), user: key });
         if self.said.len() > MAX_TEXTS {
             self.said.pop_front();
+        }
+    }
+
+    fn make_room(&mut self, key: &Key) {
+        if self.users.len() >= MAX_USERS && !self.users.contains_key(key) {
+            let newest = |user: &User| user.times.back().copied().unwrap_or_default();
+            // A half at once, so that a flood of names does not look for the oldest one each time.
+            let mut times: Vec<Duration> = self.users.values().map(newest).collect();
+            let middle = times.len() / 2;
+            let (_, middle, _) = times.select_nth_unstable(middle);
+            let middle = *middle;
+            self.users.retain(|_, user| newest(user) > middle);
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Which messages are spoken, and how: one ordered list of rules, each of which can say why. Pure logic on the caller's
 //! thread, with the caller's clock.
 
+mod author;
 mod banned;
 mod commands;
 mod fold;
 #[cfg(test)]
 mod hostile_tests;
 mod judge;
+mod lists;
 mod memory;
 mod shape;
+mod spoken;
 mod template;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +68,7 @@ impl Rules {
         let told = |why: String| format!("chat.rules.{why}");
         let lower = |names: &[String]| names.iter().map(|name| user_name(name)).collect();
         let written = &settings.templates;
+        let words = [lists::entries(&settings.banned_lists).map_err(told)?, settings.banned_words.clone()].concat();
         let template = |key, text: &String| Template::new(key, text).map_err(told);
         let min_micros = settings.min_amounts.iter().map(|(currency, amount)| {
             let is_code = currency.len() == 3 && currency.chars().all(|c| c.is_ascii_alphabetic());
@@ -76,7 +81,7 @@ impl Rules {
             Ok((currency.to_uppercase(), micros))
         });
         Ok(Self {
-            banned: BannedWords::new(&settings.banned_words, &settings.banned_patterns).map_err(told)?,
+            banned: BannedWords::new(&words, &settings.banned_patterns).map_err(told)?,
             templates: Templates {
                 chat: template("chat", &written.chat)?,
                 cheer: template("cheer", &written.cheer)?,
@@ -94,19 +99,23 @@ impl Rules {
         })
     }
 
-    /// What becomes of a message, which is remembered if it is spoken.
-    pub fn judge(&self, message: &Message, memory: &mut Memory, now: Now) -> Verdict {
-        let (verdict, folded) = judge::judge(self, message, memory, now);
+    /// What becomes of a message, which is remembered if it is spoken. `called`: what its author's name is said as.
+    pub fn judge(&self, message: &Message, called: Option<&str>, memory: &mut Memory, now: Now) -> Verdict {
+        let (verdict, folded) = judge::judge(self, message, called, memory, now);
         if matches!(verdict.decision, Decision::Speak(_) | Decision::Hold(_)) {
             memory.record(message, &folded, now.monotonic);
+        }
+        if matches!(verdict.decision, Decision::Speak(_)) {
+            let user = &message.user;
+            memory.welcome(message.platform, &memory::user_id(user));
         }
         verdict
     }
 
     /// What would become of a message; nothing is remembered.
     #[must_use]
-    pub fn explain(&self, message: &Message, memory: &Memory, now: Now) -> Verdict {
-        judge::judge(self, message, memory, now).0
+    pub fn explain(&self, message: &Message, called: Option<&str>, memory: &Memory, now: Now) -> Verdict {
+        judge::judge(self, message, called, memory, now).0
     }
 }
 

@@ -187,7 +187,8 @@ pub(super) fn tidy(text: &str) -> String {
         marks = if is_mark { marks + 1 } else { 0 };
         match c {
             '\u{ad}' | '\u{34f}' | '\u{200b}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {}
-            '\u{fff9}'..='\u{fffb}' => {}
+            // Those of flags, which follow, mean something.
+            '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e001f}' => {}
             '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => visible.push(' '),
             _ if marks > MAX_MARKS => {}
             _ => visible.push(if c.is_control() { ' ' } else { c }),

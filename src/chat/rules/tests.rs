@@ -39,7 +39,7 @@ pub(super) fn rules(change: impl FnOnce(&mut ChatRules)) -> Rules {
 }
 
 pub(super) fn verdict(rules: &Rules, message: &Message) -> Verdict {
-    rules.judge(message, &mut Memory::default(), at(0))
+    rules.judge(message, None, &mut Memory::default(), at(0))
 }
 
 pub(super) fn said(rules: &Rules, message: &Message) -> String {
@@ -137,7 +137,12 @@ fn thresholds_and_templates() {
     assert_eq!(said(&rules, &reward("speak")), "hey");
     assert_eq!(refused_by(&rules, &reward("Hydrate")), "threshold");
     let gift = Kind::Gift { name: "小心心".into(), count: 3, amount: None };
-    assert_eq!(said(&rules, &of(gift, "")), "Ann sent 3 小心心");
+    assert_eq!(refused_by(&rules, &of(gift.clone(), "")), "threshold", "a free one is worth less than 5 USD");
+    let Decision::Speak(speech) = verdict(&super::tests::rules(|_| ()), &of(gift, "")).decision else { panic!() };
+    assert_eq!(speech.text, "Ann sent 3 小心心");
+    // How much it was is not known.
+    let unknown = of(Kind::SuperChat { amount: usd(0) }, "hi");
+    assert_eq!(said(&super::tests::rules(|_| ()), &unknown), "hi");
 }
 
 #[test]
@@ -221,7 +226,7 @@ fn rates_and_copies() {
     let mut judged = |text: &str, user: &str, seconds| {
         let mut message = message(text);
         message.user.id = user.into();
-        let verdict = rules.judge(&message, &mut memory, at(seconds));
+        let verdict = rules.judge(&message, None, &mut memory, at(seconds));
         (matches!(verdict.decision, Decision::Speak(_)), verdict.rule)
     };
     assert_eq!(judged("one", "a", 0), (true, "accepted"));
@@ -280,8 +285,11 @@ fn approval() {
     assert!(held(Approval::All, &paid));
     let rules = rules(|settings| settings.approval = Approval::First);
     let mut memory = Memory::default();
-    assert!(matches!(rules.judge(&plain, &mut memory, at(0)).decision, Decision::Hold(_)));
-    assert!(matches!(rules.judge(&message("again"), &mut memory, at(9)).decision, Decision::Speak(_)));
+    assert!(matches!(rules.judge(&plain, None, &mut memory, at(0)).decision, Decision::Hold(_)));
+    // Until somebody has approved one, each is the first.
+    assert!(matches!(rules.judge(&message("again"), None, &mut memory, at(9)).decision, Decision::Hold(_)));
+    memory.welcome(plain.platform, &plain.user.id);
+    assert!(matches!(rules.judge(&message("once more"), None, &mut memory, at(19)).decision, Decision::Speak(_)));
 }
 
 #[test]
@@ -370,7 +378,7 @@ fn figure() {
     for round in 0..ROUNDS {
         let mut message = message(lines[usize::try_from(round).unwrap() % lines.len()]);
         message.user.id = (round % 5_000).to_string();
-        rules.judge(&message, &mut memory, at(round));
+        rules.judge(&message, None, &mut memory, at(round));
     }
     println!("{:.1} µs a message with 500 banned words", begun.elapsed().as_secs_f64() * 1e6 / ROUNDS as f64);
 }

@@ -21,6 +21,8 @@ pub struct Speech {
     pub text: String,
     /// What the overlay shows: emotes, emoji and capitals as they were written; words, links and length as in `text`.
     pub display_text: String,
+    /// The author's name as it may be shown.
+    pub name: String,
     /// BCP 47; none where it cannot be told.
     pub language: Option<String>,
     /// Where a language is routed to; none: the server's own choice.
@@ -97,6 +99,15 @@ pub struct Verdict {
     pub reason: String,
     /// Every rule that looked at the message, in order; the last one decided.
     pub trace: Vec<Step>,
+}
+
+impl Verdict {
+    /// By what is asked before the rules are.
+    #[must_use]
+    pub fn refused(rule: &'static str, reason: &str) -> Self {
+        let step = Step { rule, outcome: Outcome::Refused, reason: reason.to_owned() };
+        Self { decision: Decision::Refuse, rule, reason: reason.to_owned(), trace: vec![step] }
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,11 @@ impl Quota {
         Self { daily, lasts, used, began: now }
     }
 
+    /// Another stream, for which the rest of the day's quota is to last.
+    pub(super) fn begin(&mut self, now: SystemTime) {
+        self.began = now;
+    }
+
     pub(super) fn spend(&mut self, units: u64, now: SystemTime) {
         let day = day_of(now);
         if self.used.day != day {
@@ -115,6 +120,17 @@ mod tests {
             now += quota.interval(now).expect("some is left");
         }
         assert!(now > end + HOUR / 3, "{:?}", now.duration_since(end));
+    }
+
+    #[test]
+    fn each_stream_has_its_hours() {
+        let first = at(20_000, 10);
+        let mut quota = Quota::new(10_000, 4 * HOUR, Used::default(), first);
+        let fresh = quota.interval(first);
+        let next_day = at(20_001, 12);
+        assert_ne!(quota.interval(next_day), fresh, "the hours of the first stream are over");
+        quota.begin(next_day);
+        assert_eq!(quota.interval(next_day), fresh);
     }
 
     #[test]

@@ -116,6 +116,18 @@ async fn a_handle_finds_its_live_stream_without_a_search() {
 }
 
 #[tokio::test]
+async fn a_channels_next_stream_is_waited_for() {
+    let answers = vec![page("p", &[text("a", LATER)]), error(403, "liveChatEnded"), page("q", &[text("b", LATER)])];
+    let (url, asked) = youtube(answers, true).await;
+    let mut listening = listen(&url, "@name");
+    assert_eq!(listening.texts(1).await, ["a"]);
+    listening.until(|state| matches!(state, State::Waiting { reason, .. } if reason.contains("next one"))).await;
+    assert_eq!(listening.texts(1).await, ["b"]);
+    let asked = asked.lock().expect("whole").clone();
+    assert_eq!(asked.iter().filter(|path| path.starts_with("/channels")).count(), 1, "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_channel_that_is_not_live_is_looked_at_again_and_searched_once() {
     let (url, asked) = youtube(Vec::new(), false).await;
     let mut listening = listen(&url, CHANNEL);

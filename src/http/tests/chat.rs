@@ -41,13 +41,13 @@ impl Connection for Tapped {
     }
 }
 
-struct Chat {
-    app: Router,
-    desk: Arc<Desk>,
+pub struct Chat {
+    pub app: Router,
+    pub desk: Arc<Desk>,
     _directory: TempDir,
 }
 
-async fn chat_with(configure: impl FnOnce(&mut Config)) -> Chat {
+pub async fn chat_with(configure: impl FnOnce(&mut Config)) -> Chat {
     let directory = tempfile::tempdir().expect("a directory");
     let mut config = Config::default();
     config.chat.directory = directory.path().to_path_buf();
@@ -59,22 +59,22 @@ async fn chat_with(configure: impl FnOnce(&mut Config)) -> Chat {
     Chat { app, desk, _directory: directory }
 }
 
-async fn chat() -> Chat {
+pub async fn chat() -> Chat {
     chat_with(|_| ()).await
 }
 
 impl Chat {
-    async fn post(&self, path: &str, body: Value) -> Answer {
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
         post_to(&self.app, path, body.to_string()).await
     }
 
-    async fn enqueue(&self, user: &str, text: &str) -> Value {
+    pub async fn enqueue(&self, user: &str, text: &str) -> Value {
         let answer = self.post("/v1/chat/enqueue", json!({"platform": "twitch", "user": user, "text": text})).await;
         assert_eq!(answer.status, 202, "{:?}", answer.body);
         answer.json()
     }
 
-    async fn listen(&self, query: &str) -> Overlay {
+    pub async fn listen(&self, query: &str) -> Overlay {
         let request = request("GET", &format!("/v1/chat/stream?{query}")).body(Body::empty()).expect("a request");
         let response = self.app.clone().oneshot(request).await.expect("infallible");
         assert_eq!(response.status(), 200);
@@ -88,7 +88,7 @@ impl Chat {
     }
 }
 
-struct Overlay {
+pub struct Overlay {
     body: Body,
     rest: String,
 }
@@ -110,13 +110,13 @@ impl Overlay {
         }
     }
 
-    async fn expect(&mut self, kind: &str) -> Value {
+    pub async fn expect(&mut self, kind: &str) -> Value {
         let event = self.next().await;
         assert_eq!(event["type"], kind, "{event}");
         event
     }
 
-    async fn item(&mut self) -> Value {
+    pub async fn item(&mut self) -> Value {
         self.expect("item").await
     }
 }

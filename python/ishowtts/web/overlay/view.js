@@ -37,6 +37,7 @@ export class View {
     paid.textContent = item.paid ? `${item.paid.amount} ${item.paid.currency}` : "";
     paid.hidden = !item.paid;
     card.dataset.platform = item.platform;
+    card.dataset.masked = String(item.masked === true);
     card.dataset.priority = item.priority;
     element("text").scrollTop = 0;
     this.#reading = new Reading(element("text"), item.text);

@@ -5,7 +5,7 @@ import { startChatTest } from "./chat_test.js";
 import { showConnections, startConnections } from "./connections.js";
 import { showOverlay, startOverlay } from "./overlay_address.js";
 import { attempt, button, element, make, refill, twice } from "./page.js";
-import { inWords, t } from "./words.js";
+import { inWords, ruleName, t } from "./words.js";
 
 const PERIOD_MS = 700;
 const MOST_SHOWN = 60;
@@ -25,9 +25,16 @@ const control = (verb, body) =>
 function message(item, ...actions) {
   const paid = item.paid ? make("span", { className: "badge paid" }, `${item.paid.amount} ${item.paid.currency}`) : null;
   const shown = item.text || item.speech || "";
-  const about = [item.platform, item.voice, item.priority === "everyone" ? "" : item.priority].filter(Boolean).join(" · ");
+  const priority = item.priority === undefined || item.priority === "everyone" ? "" : t(`chat.priority_${item.priority}`);
+  const about = [item.platform, item.voice, priority].filter(Boolean).join(" · ");
+  const masked = item.masked ? make("span", { className: "badge", title: t("chat.masked_why") }, t("chat.masked")) : null;
+  // A long name is only cut.
+  const renamed = item.shown_user !== undefined && !item.user.replace(/^@/, "").startsWith(item.shown_user);
+  const as = renamed ? make("span", { className: "badge" }, t("chat.shown_as", { name: item.shown_user })) : null;
   return make("li", { className: "message" },
     make("span", { className: "grow", dir: "auto" }, make("strong", {}, item.user), make("span", {}, shown)),
+    masked,
+    as,
     paid,
     make("span", { className: "quiet" }, about),
     make("span", { className: "actions" }, ...actions));
@@ -35,28 +42,40 @@ function message(item, ...actions) {
 
 const about = (label, item) => ({ ariaLabel: `${label}: ${item.user}` });
 
-function waiting(item) {
-  const mute = t("chat.mute", { user: item.user });
+/** Whoever is muted already needs no button for it. */
+function mute(item) {
+  const label = t("chat.mute", { user: item.user });
   // Without an id of the platform the name has to do.
   const id = item.user_id?.startsWith("name:") ? {} : { user_id: item.user_id };
+  const ask = () => control("mute-user", { platform: item.platform, user: item.user, ...id });
+  return button("🔇", ask, { ariaLabel: label, title: label });
+}
+
+function waiting(item) {
   return message(item,
     button(t("chat.remove"), () => control("skip", { id: item.id }), about(t("chat.remove"), item)),
-    button("🔇", () => control("mute-user", { platform: item.platform, user: item.user, ...id }), { ariaLabel: mute, title: mute }));
+    mute(item));
 }
 
 function held(item) {
   const line = message(item,
     button(t("chat.approve"), () => control("approve", { id: item.id }), about(t("chat.approve"), item)),
-    button(t("chat.reject"), () => control("reject", { id: item.id }), about(t("chat.reject"), item)));
-  line.append(make("span", { className: "quiet why" }, item.reason ?? ""));
+    button(t("chat.reject"), () => control("reject", { id: item.id }), about(t("chat.reject"), item)),
+    mute(item));
+  line.append(why(item));
   return line;
 }
 
+/** Which rule, in the page's words; and why, in the server's. */
+function why({ rule, reason }) {
+  return make("span", { className: "quiet why" }, [rule && ruleName(rule), reason].filter(Boolean).join(": "));
+}
+
 function past(item) {
-  const line = message(item);
-  const outcome = make("span", { className: "badge" }, item.state ?? t("chat.refused"));
+  const line = item.rule === "muted" ? message(item) : message(item, mute(item));
+  const outcome = make("span", { className: "badge" }, item.state ? t(`chat.state_${item.state}`) : t("chat.refused"));
   line.querySelector(".actions").append(outcome);
-  if (item.reason) line.append(make("span", { className: "quiet why" }, [item.rule, item.reason].filter(Boolean).join(": ")));
+  if (item.reason) line.append(why(item));
   return line;
 }
 
@@ -70,7 +89,7 @@ function list(id, items, makeOne) {
 
 function showQueue() {
   if (queue === null) return;
-  list("chat-playing", queue.playing, (item) => message(item));
+  list("chat-playing", queue.playing, (item) => message(item, mute(item)));
   list("chat-held", queue.held, held);
   list("chat-waiting", queue.waiting, waiting);
   const refused = element("chat-refused").checked ? queue.refused : [];
@@ -79,6 +98,20 @@ function showQueue() {
   list("chat-past", before, past);
   element("chat-held-count").textContent = queue.held.length || "";
   element("chat-waiting-count").textContent = queue.waiting.length || "";
+}
+
+function unmuted({ platform, user }) {
+  const label = t("chat.unmute", { user });
+  const ask = () => control("mute-user", { platform, user, muted: false });
+  return make("li", {}, make("span", { className: "grow", dir: "auto" }, user), make("span", { className: "quiet" }, platform),
+    button("✕", ask, { ariaLabel: label, title: label }));
+}
+
+/** The same person may be muted by name and by id. */
+function showMuted() {
+  const people = new Map(state.muted.map((one) => [`${one.platform} ${one.user.toLowerCase()}`, one]));
+  element("chat-muted-panel").hidden = people.size === 0;
+  refill(element("chat-muted"), [...people.values()], (one) => [one, document.documentElement.lang], unmuted);
 }
 
 function showState() {
@@ -93,6 +126,7 @@ function showState() {
   element("chat-enabled").textContent = t(enabled ? "chat.taking" : "chat.take");
   if (!sliding) element("chat-volume").value = state.volume;
   element("chat-volume-shown").textContent = `${Math.round(100 * element("chat-volume").value)} %`;
+  showMuted();
   showConnections(state);
   showOverlay(state);
 }

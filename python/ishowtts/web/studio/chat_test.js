@@ -2,7 +2,7 @@
 
 import { postJson } from "../shared/api.js";
 import { attempt, element, make } from "./page.js";
-import { inWords, t } from "./words.js";
+import { inWords, ruleName, t } from "./words.js";
 
 let verdict = null;
 
@@ -18,11 +18,11 @@ function show() {
   const said = typeof speech === "object" ? speech?.text : (speech ?? text);
   place.replaceChildren(
     make("p", { className: "decision" }, t(`chat.decision_${decision}`)),
-    make("p", {}, t("chat.decided", { rule, reason })),
+    make("p", {}, t("chat.decided", { rule: ruleName(rule), reason })),
   );
   if (said) place.append(make("p", { className: "quiet", dir: "auto" }, t("chat.says", { text: said })));
   if (trace.length > 0) {
-    const steps = trace.map((step) => make("li", {}, `${step.rule}: ${step.outcome}${step.reason ? ` – ${step.reason}` : ""}`));
+    const steps = trace.map((step) => make("li", {}, `${ruleName(step.rule)}: ${t(`chat.outcome_${step.outcome}`)}${step.reason ? ` – ${step.reason}` : ""}`));
     place.append(make("details", {}, make("summary", {}, t("chat.trace")), make("ol", {}, ...steps)));
   }
 }

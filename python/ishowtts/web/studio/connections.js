@@ -10,7 +10,7 @@ function rows({ connections = [], overlays = [] }) {
   const chats = connections.map(({ platform, channel, state, detail }) => ({
     name: `${platform} · ${channel}`,
     mood: MOODS[state] ?? "waiting",
-    words: [state, detail].filter(Boolean).join(": "),
+    words: [t(`chat.connection_${state}`), detail].filter(Boolean).join(": "),
     stop: { platform, channel },
   }));
   const open = overlays

@@ -22,6 +22,7 @@ async function asWav(blob) {
 
 export class Recorder {
   #recorder = null;
+  #starting = false;
   #tell;
 
   /** `tell`: { level(0 … 1, ms), ended(wav), failed(error) } */
@@ -30,14 +31,21 @@ export class Recorder {
   }
 
   get running() {
-    return this.#recorder !== null;
+    return this.#starting || this.#recorder !== null;
   }
 
   async start() {
     // Browsers hide the microphone from pages that are neither of this machine nor over https.
     if (navigator.mediaDevices === undefined) throw new Error("https");
     const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+    // A second click while the browser asks for leave must not open the microphone twice.
+    this.#starting = true;
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+    } finally {
+      this.#starting = false;
+    }
     const recorder = new MediaRecorder(stream);
     const parts = [];
     const context = new AudioContext();

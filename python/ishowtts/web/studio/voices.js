@@ -111,6 +111,18 @@ async function record() {
   }
 }
 
+/** Of letters that ids may have: “Giọng của tôi” is giong-cua-toi. 小明 has none of them. Never a shipped voice's. */
+async function idOf(name) {
+  const latin = name.normalize("NFD").replace(/\p{M}/gu, "").replace(/[đĐ]/g, "d").toLowerCase();
+  const id = latin.replace(/[^a-z0-9_]+/g, "-").replace(/^[-_]+/, "").slice(0, 64).replace(/-+$/, "");
+  const shipped = new Set((await all()).filter(({ origin }) => origin !== "user").map((voice) => voice.id));
+  if (id === "") return `voice-${Date.now().toString(36)}`;
+  for (let count = 1; ; count++) {
+    const free = count === 1 ? id : `${id.slice(0, 60)}-${count}`;
+    if (!shipped.has(free)) return free;
+  }
+}
+
 async function send() {
   const told = element("voice-told");
   const file = element("voice-file").files[0] ?? recorded;
@@ -127,6 +139,7 @@ async function send() {
   element("voice-send").disabled = true;
   told.replaceChildren(make("p", { className: "quiet" }, t("voices.sending")));
   try {
+    form.append("id", await idOf(element("voice-name").value));
     const answer = await ask("v1/voices", { method: "POST", body: form });
     sent = { ...(await answer.json()), listened: !form.has("text") };
     element("voice-form").reset();

@@ -10,6 +10,12 @@ export function t(key, values = {}) {
   return (words[key] ?? key).replace(/\{(\w+)\}/g, (all, name) => String(values[name] ?? all));
 }
 
+/** A rule of docs/chat-rules.md: as the settings call it, and in words. */
+export function ruleName(rule) {
+  const named = words[`rule.${rule}`];
+  return named === undefined || named === rule ? rule : `${rule} (${named})`;
+}
+
 /** Called now and whenever the language changes. */
 export function inWords(show) {
   followers.add(show);

@@ -1,0 +1,122 @@
+//! What must not reach the stream: names, people and engines that would embarrass whoever streams.
+
+use super::{
+    chat::{Chat, chat, chat_with},
+    *,
+};
+use crate::config::Approval;
+use serde_json::{Value, json};
+
+async fn queue(chat: &Chat) -> Value {
+    get(&chat.app, "/v1/chat/queue").await.json()
+}
+
+#[tokio::test]
+async fn names_are_shown_as_they_may_be_read() {
+    let chat = chat_with(|config| config.chat.rules.banned_words = vec!["darn".to_owned()]).await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let enqueued = chat.enqueue("xX_d4rn_Xx", "Hello there!").await;
+    // Whoever is in control sees who it was.
+    assert_eq!((&enqueued["user"], &enqueued["shown_user"]), (&json!("xX_d4rn_Xx"), &json!("someone")));
+    assert_eq!(overlay.item().await["user"], "someone");
+    chat.enqueue("@An\u{202e}n", "Hello again!").await;
+    let shown = overlay.item().await;
+    assert_eq!((&shown["user"], &shown["masked"]), (&json!("Ann"), &json!(false)));
+}
+
+#[tokio::test]
+async fn until_one_is_approved_every_message_of_a_viewer_is_the_first() {
+    let chat = chat_with(|config| config.chat.rules.approval = Approval::First).await;
+    let (first, second) = (chat.enqueue("Ann", "Hello there!").await, chat.enqueue("Ann", "Hello again!").await);
+    assert_eq!((&first["state"], &second["state"]), (&json!("held"), &json!("held")));
+    chat.post("/v1/chat/reject", json!({"id": first["id"]})).await;
+    assert_eq!(chat.enqueue("Ann", "Why not?").await["state"], "held");
+    chat.post("/v1/chat/approve", json!({"id": second["id"]})).await;
+    assert_eq!(chat.enqueue("Ann", "Thank you.").await["state"], "waiting");
+    assert_eq!(chat.enqueue("Bo", "And me?").await["state"], "held");
+}
+
+#[tokio::test]
+async fn who_was_approved_is_known_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let configure = |config: &mut Config| {
+        config.chat.directory = directory.path().to_path_buf();
+        config.chat.rules.approval = Approval::First;
+    };
+    let before = chat_with(configure).await;
+    let held = before.enqueue("Ann", "Hello there!").await;
+    before.enqueue("Bo", "Hello, too!").await;
+    before.post("/v1/chat/approve", json!({"id": held["id"]})).await;
+    let desk = Arc::downgrade(&before.desk);
+    drop(before);
+    // Its database is closed by the last one who has it.
+    while desk.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let after = chat_with(configure).await;
+    assert_eq!(after.enqueue("Ann", "Here again.").await["state"], "waiting");
+    assert_eq!(after.enqueue("Bo", "Here again, too.").await["state"], "held");
+}
+
+#[tokio::test]
+async fn whoever_is_muted_has_nothing_held_that_could_be_approved() {
+    let chat = chat_with(|config| config.chat.rules.approval = Approval::All).await;
+    let message = json!({"platform": "twitch", "user": "Ann", "user_id": "7", "text": "Hello there!"});
+    let held = chat.post("/v1/chat/enqueue", message.clone()).await.json();
+    assert_eq!(held["state"], "held");
+    let muted = chat.post("/v1/chat/mute-user", json!({"platform": "twitch", "user": "ann"})).await.json();
+    assert_eq!(muted["withdrawn"], 1);
+    assert_eq!(chat.post("/v1/chat/approve", json!({"id": held["id"]})).await.error().0, 404);
+    let verdict = chat.post("/v1/chat/test", message.clone()).await.json();
+    assert_eq!((&verdict["decision"], &verdict["rule"]), (&json!("refuse"), &json!("muted")));
+    assert_eq!(verdict["trace"][0]["rule"], "muted");
+    post_to(&chat.app, "/v1/chat/stop", "").await;
+    assert_eq!(chat.post("/v1/chat/test", message).await.json()["rule"], "disabled");
+}
+
+#[tokio::test]
+async fn a_language_is_spoken_though_its_engine_is_missing() {
+    let chat = chat_with(|config| {
+        config.chat.rules.engines.insert("zh".to_owned(), "gone".to_owned());
+    })
+    .await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    chat.enqueue("Ann", "今天天气真好，我们出去玩吧").await;
+    let item = overlay.item().await;
+    assert_eq!(get(&chat.app, item["audio_url"].as_str().expect("a URL")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_originals_messages_are_bounded_and_tell_no_amounts() {
+    let chat = chat().await;
+    let message = |id: &str, user: &str, metadata: Value| {
+        json!({"id": id, "platform": "Twitch", "channel": "ann", "user_id": null, "username": user,
+            "priority": "Paid", "content": {"Text": "Hello!"}, "metadata": metadata})
+    };
+    let long = "x".repeat(257);
+    for wrong in [message("", "Bo", json!({})), message("1", "B\no", json!({})), message(&long, "Bo", json!({}))] {
+        assert_eq!(chat.post("/api/danmaku/enqueue", wrong.clone()).await.error().0, 400, "{wrong}");
+    }
+    for (id, metadata) in [("1", json!({})), ("2", json!({"amount": "19.99", "currency": "eur"}))] {
+        assert_eq!(chat.post("/api/danmaku/enqueue", message(id, "Bo", metadata)).await.status, 202);
+    }
+    let waiting = queue(&chat).await["waiting"].clone();
+    let heard = |index: usize| (waiting[index]["speech"].clone(), waiting[index]["paid"].clone());
+    assert_eq!(heard(0), (json!("Hello!"), Value::Null));
+    let paid = json!({"amount": "19.99", "currency": "EUR"});
+    assert_eq!(heard(1), (json!("Bo sent 19.99 EUR: Hello!"), paid));
+    assert_eq!(waiting[0]["priority"], "paid");
+}
+
+#[tokio::test]
+async fn what_was_refused_is_not_kept_whole() {
+    let chat = chat_with(|config| config.chat.rules.banned_words = vec!["darn".to_owned()]).await;
+    let refused = chat.enqueue("Ann", &format!("darn {}", "🎉 long ".repeat(10_000))).await;
+    assert_eq!(refused["rule"], "banned");
+    let kept = queue(&chat).await["refused"][0]["text"].clone();
+    assert!(kept.as_str().is_some_and(|text| text.chars().count() <= 501 && text.ends_with('…')), "{kept}");
+    let channel = json!({"platform": "twitch", "user": "Ann", "text": "Hi.", "channel": "x".repeat(300)});
+    assert_eq!(chat.post("/v1/chat/enqueue", channel).await.error().0, 400);
+}
