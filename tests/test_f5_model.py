@@ -63,6 +63,12 @@ def request(dit: DiT, frames: int, seed: int, t: float = 0.25, strength: float =
     return Evaluation(dit.prompt(ids, reference, frames), x, t, strength)
 
 
+def attended(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, start: int, end: int) -> torch.Tensor:
+    """In double precision, ``[heads, frames, dim_head]``."""
+    q, k, v = (x[:, start:end].double() for x in (q, k, v))
+    return torch.softmax(q @ k.transpose(1, 2) / attention.LOG2_E, -1) @ v
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 class TestGolden:
     """Against what upstream gave for the same weights (tests/golden/make_f5.py)."""
@@ -218,9 +224,28 @@ class TestPacking:
         q, k, v = (torch.randn(4, pack.tokens, 16, generator=torch.Generator().manual_seed(i)) for i in range(3))
         found = attend(q, k, v, pack).view(pack.tokens, 4, 16).transpose(0, 1)
         for start, end in pack.segments:
-            scores = q[:, start:end].double() @ k[:, start:end].double().transpose(1, 2)
-            wanted = torch.softmax(scores, -1) @ v[:, start:end].double()
-            assert relative(found[:, start:end].double(), wanted) < 1e-6
+            assert relative(found[:, start:end].double(), attended(q, k, v, start, end)) < 1e-6
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    @pytest.mark.parametrize("score", [400.0, -400.0, 90.0, -90.0])
+    def test_scores_beyond_the_range_of_numbers_are_counted_from_their_greatest(
+        self, score: float, dtype: torch.dtype
+    ) -> None:
+        pack = lay_out([40], [False], rotary_table(torch.ones(8), 40, torch.device("cpu")))
+        q, k, v = (torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(i)) for i in range(3))
+        # One head of two is out of range: all of its scores are about ``score``.
+        q[0, :, 0], k[0, :, 0] = score, 1.0
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+        found = attention.products(q, k, v, pack).view(40, 2, 16).transpose(0, 1)
+        wanted = attended(q, k, v, 0, 40)
+        assert relative(found[1].double(), wanted[1]) < (1e-6 if dtype == torch.float32 else 1e-2)
+        # Scores themselves are rounded: in bfloat16 a score of 400 to the next even number.
+        assert relative(found[0].double(), wanted[0]) < (1e-4 if dtype == torch.float32 else 0.7)
+
+    def test_attention_passes_on_what_is_no_number(self) -> None:
+        pack = lay_out([40], [False], rotary_table(torch.ones(8), 40, torch.device("cpu")))
+        q = torch.full((2, 40, 16), float("nan"))
+        assert bool(attention.products(q, q, q, pack).isnan().all())
 
     def test_attention_of_long_segments_is_cut_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pack = lay_out([300], [False], rotary_table(torch.ones(8), 300, torch.device("cpu")))

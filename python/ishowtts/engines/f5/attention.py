@@ -1,12 +1,16 @@
-"""Attention over a pack: every segment to itself, nothing across. Queries come scaled. Runs on the engine's thread.
+"""Attention over a pack: every segment to itself, nothing across. Queries come scaled, also by ``LOG2_E``: weights are
+powers of two, which a CPU takes in less time than those of e. Runs on the engine's thread.
 
 On the CPU a few heads at a time through two matrix products: their scores stay in the cache, and torch's fused kernel
-reaches a third of the speed there. On CUDA the variable-length flash kernel where torch has it, else the fused kernel
-for each segment.
+reaches a third of the speed there. The weights of a row are divided by their sum when they have been used: its result
+is a tenth of its scores. Nor is the row's greatest score taken off first, which numbers of eight bits of exponent do
+without; what does leave their range is found by its sums and done again with that. On CUDA the variable-length flash
+kernel where torch has it, else the fused kernel for each segment.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -16,10 +20,14 @@ import torch.nn.functional as F
 from ishowtts.engines.f5.pack import Pack
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Pack], torch.Tensor]
-"""Queries, keys and values ``[heads, tokens, dim_head]`` to ``[tokens, heads * dim_head]``."""
+"""Queries, keys and values, ``[heads, tokens, dim_head]``, to ``[tokens, heads * dim_head]``."""
 
+LOG2_E = math.log2(math.e)
+_LN_2 = math.log(2)
 _SCORES_BYTES = 4 << 20
 """Scores that are worked on at once: about what two cores' caches hold."""
+_LEAST_SUM, _GREATEST_SUM = 2.0**-60, 2.0**100
+"""Of a row's weights. What is lost below the one is nothing beside it, and products stay finite below the other."""
 
 
 def choose(device: torch.device, dtype: torch.dtype) -> Attention:
@@ -43,17 +51,35 @@ def products(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> t
 def product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> None:
     """Of one segment, into ``[frames, heads, dim_head]``. Tensors of its own are quicker than parts of larger ones,
     which oneDNN has to be given copies of."""
+    least, greatest = weigh(q, k, v, out, from_greatest=False).aminmax()
+    # Not a number is neither.
+    if not (float(least) >= _LEAST_SUM and float(greatest) <= _GREATEST_SUM):
+        weigh(q, k, v, out, from_greatest=True)
+
+
+def weigh(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, from_greatest: bool
+) -> torch.Tensor:
+    """As ``product``; gives the sums of weights, ``[heads, frames, 1]``. ``from_greatest``: scores count from each
+    row's greatest, so that none is out of range."""
     heads, frames, _ = q.shape
     by_head = out.transpose(0, 1)
     bytes_each = frames * frames * q.element_size()
     some = max(1, min(heads, _SCORES_BYTES // bytes_each))
     rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
+    sums = q.new_empty(heads, frames, 1)
     for head in range(0, heads, some):
         keys, values = k[head : head + some].transpose(1, 2), v[head : head + some]
         for row in range(0, frames, rows):
             last = min(row + rows, frames)
-            scores = torch.bmm(q[head : head + some, row:last], keys)
-            by_head[head : head + some, row:last] = torch.bmm(torch.softmax(scores, -1), values)
+            weights = torch.bmm(q[head : head + some, row:last], keys)
+            if from_greatest:
+                weights -= weights.amax(-1, keepdim=True)
+            weights.exp2_()
+            total = weights.sum(-1, keepdim=True)
+            sums[head : head + some, row:last] = total
+            torch.div(torch.bmm(weights, values), total, out=by_head[head : head + some, row:last])
+    return sums
 
 
 def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:
@@ -64,12 +90,12 @@ def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torc
     if len({end - start for start, end in pack.segments}) == 1:
         split = (heads, len(pack.segments), -1, dim)
         together = [x.view(split).transpose(0, 1) for x in (q, k, v)]
-        out = F.scaled_dot_product_attention(together[0], together[1], together[2], scale=1.0)
+        out = F.scaled_dot_product_attention(together[0], together[1], together[2], scale=_LN_2)
         return out.permute(0, 2, 1, 3).reshape(tokens, heads * dim)
     pieces = []
     for start, end in pack.segments:
         parts = [x[None, :, start:end] for x in (q, k, v)]
-        pieces.append(F.scaled_dot_product_attention(parts[0], parts[1], parts[2], scale=1.0)[0].transpose(0, 1))
+        pieces.append(F.scaled_dot_product_attention(parts[0], parts[1], parts[2], scale=_LN_2)[0].transpose(0, 1))
     return torch.cat(pieces).reshape(tokens, heads * dim)
 
 
@@ -80,7 +106,7 @@ def varlen(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> tor
     heads, tokens, dim = q.shape
     parts = [x.transpose(0, 1) for x in (q, k, v)]
     starts, longest = pack.cumulative, pack.longest
-    out = varlen_attn(parts[0], parts[1], parts[2], starts, starts, longest, longest, scale=1.0)
+    out = varlen_attn(parts[0], parts[1], parts[2], starts, starts, longest, longest, scale=_LN_2)
     assert isinstance(out, torch.Tensor)
     return out.reshape(tokens, heads * dim)
 
@@ -92,7 +118,7 @@ def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> tor
     numbers = torch.arange(tokens, dtype=torch.int32, device=q.device)
     segment = torch.bucketize(numbers, pack.cumulative[1:], right=True)
     same = segment[:, None] == segment[None]
-    out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=same, scale=1.0)[0]
+    out = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=same, scale=_LN_2)[0]
     return out.transpose(0, 1).reshape(tokens, heads * dim)
 
 

@@ -80,8 +80,8 @@ class _Layer:
         self._ops = ops
         self._attend = attend
         name = f"transformer_blocks.{index}."
-        # The softmax's scale is a part of the queries; with 64 a head it is a power of two and changes no bit.
-        scale = config.dim_head**-0.5
+        # The softmax's scale is a part of the queries.
+        scale = config.dim_head**-0.5 * attention.LOG2_E
         norms = ("q_norm", "k_norm") if config.qk_norm else ()
         self._norms = [read(f"{name}attn.{norm}.weight").clone() for norm in norms]
         if self._norms:
