@@ -26,6 +26,7 @@ from f5_model import Small, segment  # noqa: E402
 from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
 from ishowtts.engines.f5 import memory, params  # noqa: E402
 from ishowtts.engines.f5 import output as outputs  # noqa: E402
+from ishowtts.engines.f5.ahead import Ahead, sent  # noqa: E402
 from ishowtts.engines.f5.engine import F5  # noqa: E402
 from ishowtts.engines.f5.output import Output, Taking  # noqa: E402
 from ishowtts.engines.f5.saying import Join  # noqa: E402
@@ -395,6 +396,63 @@ class TestOutput:
         device.close()
         gc.collect()
         assert torch.cuda.memory_allocated() < held / 2
+
+
+class Reached:
+    """A place in a device's work that the host has waited for, or not."""
+
+    def __init__(self) -> None:
+        self.waited = False
+
+    def synchronize(self) -> None:
+        self.waited = True
+
+
+class TestPace:
+    def test_the_host_is_one_step_ahead_and_no_more(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        marks: list[Reached] = []
+        monkeypatch.setattr(engine, "ahead", Ahead(lambda: marks.append(Reached()) or marks[-1]))  # type: ignore[func-returns-value]
+        engine.admit(0, segment(SENTENCES[0], nfe_steps=5), hum)
+        for step in range(1, 6):
+            list(engine.step([0]))
+            assert [mark.waited for mark in marks] == [True] * (step - 1) + [False]
+
+    def test_a_device_that_failed_meanwhile_breaks_the_engine(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Lost:
+            def synchronize(self) -> None:
+                raise RuntimeError("unknown error")
+
+        monkeypatch.setattr(engine, "ahead", Ahead(Lost))
+        engine.admit(0, segment(SENTENCES[0]), hum)
+        list(engine.step([0]))
+        with pytest.raises(EngineBroken):
+            list(engine.step([0]))
+
+    def test_what_is_sent_to_a_device_waits_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        locked, asked = torch.ones(2), []
+        monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: locked)
+        monkeypatch.setattr(torch.Tensor, "to", lambda self, *given, **how: asked.append((self, given, how)))
+        device = torch.device("cuda", 1)
+        sent(torch.zeros(2), device)
+        ((tensor, given, how),) = asked
+        assert tensor is locked
+        assert (given, how) == ((device,), {"non_blocking": True})
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+    def test_admission_on_a_device_never_waits_for_it(self, small: Small) -> None:
+        device = small.engine(device="cuda:0")
+        reference = device.prepare(small.voice())
+        speak(device, segment(SENTENCES[0]), reference)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            device.admit(0, segment(SENTENCES[1]), reference)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        device.close()
 
 
 class TestMemory:

@@ -20,6 +20,7 @@ from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Seg
 from ishowtts.engines import options
 from ishowtts.engines.f5 import graphs, identity, memory, params, precision, short_texts, text, warm_up, weights
 from ishowtts.engines.f5 import output as outputs
+from ishowtts.engines.f5.ahead import Ahead
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.engines.f5.config import FRAMES_PER_S, HOP, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
@@ -88,6 +89,7 @@ class F5:
     output: Output
     info: EngineInfo
     default_steps: int | str = 32
+    ahead: Ahead = field(default_factory=Ahead)
     _slots: dict[int, Saying] = field(default_factory=dict)
     _sounding: dict[int, Taking] = field(default_factory=dict)
     """Slots whose piece is on its way from the vocoder."""
@@ -149,6 +151,8 @@ class F5:
         moving = [slot for slot in slots if slot not in self._sounding]
         with torch.inference_mode():
             failures = self._advance({slot: self._slots[slot] for slot in moving}) if moving else {}
+        if moving:
+            self._keep_pace()
         for slot, error in failures.items():
             del self._slots[slot]
             yield _failed(slot, error)
@@ -231,6 +235,13 @@ class F5:
         for saying, velocity in zip(sayings.values(), velocities, strict=True):
             saying.advance(velocity)
         return {}
+
+    def _keep_pace(self) -> None:
+        try:
+            self.ahead.stepped()
+        except Exception as error:
+            # Whose work it was cannot be told any more.
+            raise EngineBroken("the GPU has failed and needs a new process") from error
 
     def _judge(self, error: Exception) -> None:
         if memory.is_fatal(error):
@@ -336,4 +347,6 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
         )
     levels = Levels(numbers.device, config.mel_dim, chosen.reference_cache_mb << 20)
-    return F5(dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps)
+    return F5(
+        dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps, Ahead.of(numbers.device)
+    )
