@@ -592,6 +592,47 @@ class TestFailures:
             with pytest.raises(InvalidSetting, match=said):
                 small.engine(**options)
 
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"model": "E2TTS_Base"}, "UNetT"),
+            ({"model": "F5TTS_Base_bigvgan"}, "bigvgan"),
+            ({"compile": "yes"}, "compile"),
+            ({"nfe_steps": 3}, "nfe_steps"),
+            ({"max_slots": -1}, "max_slots"),
+            ({"dtype": "fp8", "device": "cpu"}, "float8"),
+            ({"device": "cuda:99"}, "device"),
+            ({"max_slot": 2}, "did you mean 'max_slots'"),
+        ],
+    )
+    def test_what_can_never_be_spoken_is_not_fetched_first(
+        self, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+    ) -> None:
+        from ishowtts.engines import f5
+
+        def fetched(options: object) -> None:
+            raise AssertionError("this would be a gigabyte")
+
+        monkeypatch.setattr("ishowtts.engines.f5.weights.resolve", fetched)
+        with pytest.raises(InvalidSetting, match=said):
+            f5.load(given, 1)
+
+    def test_vocabularies_are_checked(self, small: Small, tmp_path: Path) -> None:
+        """Its ids would go beyond the model's embedding, which ends a process that uses a GPU."""
+        from ishowtts.engines.f5.text import load_vocab
+
+        for content, said in (
+            ("".join(f"{token}\n" for token in [" ", "a", *f5_model.TOKENS[1:]]), "line 2 stands again"),
+            ("", "empty"),
+        ):
+            vocab = tmp_path / "vocab.txt"
+            vocab.write_text(content, "utf-8")
+            with pytest.raises(InvalidSetting, match=said):
+                dataclasses.replace(small, files=dataclasses.replace(small.files, vocab=vocab)).engine()
+        vocab.write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(InvalidSetting, match="UTF-8"):
+            load_vocab(vocab)
+
     def test_voices_are_checked(self, small: Small, engine: F5) -> None:
         for changed, said in (
             ({"reference_audio": None}, "needs a reference"),

@@ -18,7 +18,7 @@ import torch
 
 from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Segment, Spoken, Voice
 from ishowtts.engines import options
-from ishowtts.engines.f5 import graphs, identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import graphs, identity, memory, models, params, precision, short_texts, text, warm_up, weights
 from ishowtts.engines.f5 import output as outputs
 from ishowtts.engines.f5.ahead import Ahead
 from ishowtts.engines.f5.checkpoint import Checkpoint
@@ -28,6 +28,7 @@ from ishowtts.engines.f5.dit import DiT
 from ishowtts.engines.f5.levels import Hearing, Levels
 from ishowtts.engines.f5.output import Output, Taking
 from ishowtts.engines.f5.params import Params
+from ishowtts.engines.f5.precision import Precision
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
 from ishowtts.engines.f5.vocos import Vocos
@@ -38,6 +39,7 @@ LOG = logging.getLogger(__name__)
 MAX_SEGMENT_CHARS = 240
 """About 16 s of English beside a reference of 6 s; what is longer for its script is cut at upstream's own limit."""
 _COMPILE = ("auto", "on", "off")
+_SIZES = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
 
 
 @dataclass(frozen=True)
@@ -286,25 +288,33 @@ def _check_sayable(said: str, original: str) -> None:
 def load(options_table: Mapping[str, object], threads: int) -> F5:
     """The entry point: fetches what is not here yet, loads, warms up."""
     chosen = options.read(Options, "f5", options_table)
+    # What can never be spoken is not fetched first.
+    _checked(chosen)
+    architecture(models.configuration(chosen.model))
     return load_files(weights.resolve(chosen), chosen, threads)
+
+
+def _checked(chosen: Options) -> tuple[int | str, Precision]:
+    """Steps by default, and the numeric path. Raises InvalidSetting for a value that cannot be."""
+    if chosen.compile not in _COMPILE:
+        raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
+    if negative := [name for name in _SIZES if getattr(chosen, name) < 0]:
+        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
+    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
+    return steps, precision.choose(chosen.device, chosen.dtype)
 
 
 def load_files(files: Files, chosen: Options, threads: int) -> F5:
     """From local files."""
-    if chosen.compile not in _COMPILE:
-        raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
-    sizes = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
-    if negative := [name for name in sizes if getattr(chosen, name) < 0]:
-        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
     torch.set_num_threads(max(1, threads))
-    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
-    numbers = precision.choose(chosen.device, chosen.dtype)
+    steps, numbers = _checked(chosen)
     if numbers.device.type == "cuda":
         # Of this thread, which makes all steps: kernels go where it is.
         torch.cuda.set_device(numbers.device)
     memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
+    text.check_vocab(vocabulary, files.vocab.name)
     compiled = chosen.compile == "on"
     with torch.inference_mode():
         dit = DiT(
