@@ -364,9 +364,21 @@ class TestOutput:
         samples = outputs.unpack(first[:701])
         first.zero_()
         assert samples.tobytes() == pcm.numpy().tobytes()
+        loud = pcm.clone()
+        loud[5] = float("nan")
+        with pytest.raises(ArithmeticError, match="not finite"):
+            outputs.unpack(outputs.pack(mel, loud))
         mel[1, 2] = float("inf")
         with pytest.raises(ArithmeticError, match="not finite"):
             outputs.unpack(outputs.pack(mel, pcm))
+
+    def test_a_vocoder_that_gives_no_numbers_is_heard_by_nobody(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine.vocos, "decode", lambda mel: torch.full((256,), float("inf")))
+        engine.admit(0, segment("Hi there.", nfe_steps=4), hum)
+        (chunk,) = run(engine, [0])[0]
+        assert (type(chunk.error), len(chunk.pcm)) == (ArithmeticError, 0)
 
     def test_buffers_are_used_again(self) -> None:
         buffers = outputs.Buffers(pinned=False)
@@ -792,5 +804,6 @@ print(time.perf_counter() - started, [n for n in sys.modules if n.startswith("is
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:
     assert small.engine().info.revision == loaded.info.revision
+    assert small.engine(ema=False).info.revision != loaded.info.revision
     assert small.engine(dtype="bf16").info.revision != loaded.info.revision
     assert f5_model.write(tmp_path, pe_attn_head=1).engine().info.revision != loaded.info.revision

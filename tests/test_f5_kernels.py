@@ -191,6 +191,21 @@ def test_kernels_on_a_device() -> None:
 
 
 @CUDA
+@torch.inference_mode()
+def test_kernels_reach_beyond_32_bits() -> None:
+    triton_kernels = pytest.importorskip("ishowtts.engines.f5.triton_kernels", reason="triton is not installed here")
+    if torch.cuda.mem_get_info()[0] < 12 << 30:
+        pytest.skip("this takes 9 GiB of the device's memory")
+    dim = 4096
+    tokens = (1 << 31) // dim + 8
+    y = torch.zeros(tokens, dim, dtype=torch.float16, device="cuda:0")
+    y[-1] = torch.arange(dim, device="cuda:0") % 128
+    found, scales = triton_kernels.quantise(y, torch.int8)
+    assert found[-1].float().equal(y[-1].float())
+    assert float(scales[-1]) == pytest.approx(1.0)
+
+
+@CUDA
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16", "int8", "fp8"])
 @torch.inference_mode()
 def test_every_precision_on_a_device(small: f5_model.Small, dtype: str) -> None:
