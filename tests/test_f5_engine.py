@@ -26,6 +26,7 @@ from f5_model import Small, segment  # noqa: E402
 from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
 from ishowtts.engines.f5 import memory, params  # noqa: E402
 from ishowtts.engines.f5 import output as outputs  # noqa: E402
+from ishowtts.engines.f5.ahead import Ahead, sent  # noqa: E402
 from ishowtts.engines.f5.engine import F5  # noqa: E402
 from ishowtts.engines.f5.output import Output, Taking  # noqa: E402
 from ishowtts.engines.f5.saying import Join  # noqa: E402
@@ -363,9 +364,21 @@ class TestOutput:
         samples = outputs.unpack(first[:701])
         first.zero_()
         assert samples.tobytes() == pcm.numpy().tobytes()
+        loud = pcm.clone()
+        loud[5] = float("nan")
+        with pytest.raises(ArithmeticError, match="not finite"):
+            outputs.unpack(outputs.pack(mel, loud))
         mel[1, 2] = float("inf")
         with pytest.raises(ArithmeticError, match="not finite"):
             outputs.unpack(outputs.pack(mel, pcm))
+
+    def test_a_vocoder_that_gives_no_numbers_is_heard_by_nobody(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine.vocos, "decode", lambda mel: torch.full((256,), float("inf")))
+        engine.admit(0, segment("Hi there.", nfe_steps=4), hum)
+        (chunk,) = run(engine, [0])[0]
+        assert (type(chunk.error), len(chunk.pcm)) == (ArithmeticError, 0)
 
     def test_buffers_are_used_again(self) -> None:
         buffers = outputs.Buffers(pinned=False)
@@ -395,6 +408,63 @@ class TestOutput:
         device.close()
         gc.collect()
         assert torch.cuda.memory_allocated() < held / 2
+
+
+class Reached:
+    """A place in a device's work that the host has waited for, or not."""
+
+    def __init__(self) -> None:
+        self.waited = False
+
+    def synchronize(self) -> None:
+        self.waited = True
+
+
+class TestPace:
+    def test_the_host_is_one_step_ahead_and_no_more(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        marks: list[Reached] = []
+        monkeypatch.setattr(engine, "ahead", Ahead(lambda: marks.append(Reached()) or marks[-1]))  # type: ignore[func-returns-value]
+        engine.admit(0, segment(SENTENCES[0], nfe_steps=5), hum)
+        for step in range(1, 6):
+            list(engine.step([0]))
+            assert [mark.waited for mark in marks] == [True] * (step - 1) + [False]
+
+    def test_a_device_that_failed_meanwhile_breaks_the_engine(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Lost:
+            def synchronize(self) -> None:
+                raise RuntimeError("unknown error")
+
+        monkeypatch.setattr(engine, "ahead", Ahead(Lost))
+        engine.admit(0, segment(SENTENCES[0]), hum)
+        list(engine.step([0]))
+        with pytest.raises(EngineBroken):
+            list(engine.step([0]))
+
+    def test_what_is_sent_to_a_device_waits_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        locked, asked = torch.ones(2), []
+        monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: locked)
+        monkeypatch.setattr(torch.Tensor, "to", lambda self, *given, **how: asked.append((self, given, how)))
+        device = torch.device("cuda", 1)
+        sent(torch.zeros(2), device)
+        ((tensor, given, how),) = asked
+        assert tensor is locked
+        assert (given, how) == ((device,), {"non_blocking": True})
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+    def test_admission_on_a_device_never_waits_for_it(self, small: Small) -> None:
+        device = small.engine(device="cuda:0")
+        reference = device.prepare(small.voice())
+        speak(device, segment(SENTENCES[0]), reference)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            device.admit(0, segment(SENTENCES[1]), reference)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        device.close()
 
 
 class TestMemory:
@@ -533,6 +603,47 @@ class TestFailures:
         ):
             with pytest.raises(InvalidSetting, match=said):
                 small.engine(**options)
+
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            ({"model": "E2TTS_Base"}, "UNetT"),
+            ({"model": "F5TTS_Base_bigvgan"}, "bigvgan"),
+            ({"compile": "yes"}, "compile"),
+            ({"nfe_steps": 3}, "nfe_steps"),
+            ({"max_slots": -1}, "max_slots"),
+            ({"dtype": "fp8", "device": "cpu"}, "float8"),
+            ({"device": "cuda:99"}, "device"),
+            ({"max_slot": 2}, "did you mean 'max_slots'"),
+        ],
+    )
+    def test_what_can_never_be_spoken_is_not_fetched_first(
+        self, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+    ) -> None:
+        from ishowtts.engines import f5
+
+        def fetched(options: object) -> None:
+            raise AssertionError("this would be a gigabyte")
+
+        monkeypatch.setattr("ishowtts.engines.f5.weights.resolve", fetched)
+        with pytest.raises(InvalidSetting, match=said):
+            f5.load(given, 1)
+
+    def test_vocabularies_are_checked(self, small: Small, tmp_path: Path) -> None:
+        """Its ids would go beyond the model's embedding, which ends a process that uses a GPU."""
+        from ishowtts.engines.f5.text import load_vocab
+
+        for content, said in (
+            ("".join(f"{token}\n" for token in [" ", "a", *f5_model.TOKENS[1:]]), "line 2 stands again"),
+            ("", "empty"),
+        ):
+            vocab = tmp_path / "vocab.txt"
+            vocab.write_text(content, "utf-8")
+            with pytest.raises(InvalidSetting, match=said):
+                dataclasses.replace(small, files=dataclasses.replace(small.files, vocab=vocab)).engine()
+        vocab.write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(InvalidSetting, match="UTF-8"):
+            load_vocab(vocab)
 
     def test_voices_are_checked(self, small: Small, engine: F5) -> None:
         for changed, said in (
@@ -693,5 +804,6 @@ print(time.perf_counter() - started, [n for n in sys.modules if n.startswith("is
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:
     assert small.engine().info.revision == loaded.info.revision
+    assert small.engine(ema=False).info.revision != loaded.info.revision
     assert small.engine(dtype="bf16").info.revision != loaded.info.revision
     assert f5_model.write(tmp_path, pe_attn_head=1).engine().info.revision != loaded.info.revision

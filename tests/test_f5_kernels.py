@@ -4,6 +4,7 @@ torch's own; and on a device where there is one."""
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import subprocess
 import sys
@@ -124,6 +125,37 @@ def test_flash_attention_is_probed_and_never_on_a_cpu() -> None:
     assert attention.choose(cpu, torch.bfloat16) is attention.products
 
 
+def flash(q: Any, k: Any, v: Any, starts: Any, *rest: Any, scale: float) -> Any:
+    """As torch's own, on a CPU: ``[tokens, heads, dim]``."""
+    assert not torch.backends.cuda.cudnn_sdp_enabled(), "cuDNN would be asked"
+    edges = starts.tolist()
+    parts = [x.transpose(0, 1) for x in (q, k, v)]
+    out = torch.empty_like(q)
+    for start, end in itertools.pairwise(edges):
+        scores = parts[0][:, start:end] @ parts[1][:, start:end].transpose(1, 2) * scale
+        out[start:end] = (scores.softmax(-1) @ parts[2][:, start:end]).transpose(0, 1)
+    return out
+
+
+def test_flash_attention_is_tried_on_the_layout_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    varlen = pytest.importorskip("torch.nn.attention.varlen", reason="this torch has no packed attention")
+    cpu, was = torch.device("cpu"), torch.backends.cuda.cudnn_sdp_enabled()
+    monkeypatch.setattr(varlen, "varlen_attn", flash)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    try:
+        assert attention.varlen_error(cpu, torch.float32) < 1e-5
+        assert torch.backends.cuda.cudnn_sdp_enabled(), "for others it is as it was"
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(was)
+    # One that takes tokens to lie one behind the other, and one that gives no numbers for what is empty.
+    monkeypatch.setattr(
+        varlen, "varlen_attn", lambda q, *rest, **given: flash(q.reshape(2, -1, 64).transpose(0, 1), *rest, **given)
+    )
+    assert attention.varlen_error(cpu, torch.float32) > 0.1
+    monkeypatch.setattr(varlen, "varlen_attn", lambda *given, **scale: flash(*given, **scale) * float("nan"))
+    assert not attention.varlen_error(cpu, torch.float32) < 2e-2
+
+
 @CUDA
 @torch.inference_mode()
 def test_the_vocoder_never_waits_for_the_device(small: f5_model.Small) -> None:
@@ -140,6 +172,15 @@ def test_the_vocoder_never_waits_for_the_device(small: f5_model.Small) -> None:
 
 
 @CUDA
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.inference_mode()
+def test_packed_attention_on_a_device(dtype: torch.dtype) -> None:
+    device = torch.device("cuda:0")
+    if attention.choose(device, dtype) is attention.varlen:
+        assert attention.varlen_error(device, dtype) < 1e-2
+
+
+@CUDA
 @torch.inference_mode()
 def test_kernels_on_a_device() -> None:
     triton_kernels = pytest.importorskip("ishowtts.engines.f5.triton_kernels", reason="triton is not installed here")
@@ -147,6 +188,21 @@ def test_kernels_on_a_device() -> None:
     kinds = (torch.int8, FP8) if linear.can_fp8(device) else (torch.int8,)
     assert triton_kernels.check(device, torch.float32, kinds) < 1e-5
     assert elementwise.choose(device, False).looks_up
+
+
+@CUDA
+@torch.inference_mode()
+def test_kernels_reach_beyond_32_bits() -> None:
+    triton_kernels = pytest.importorskip("ishowtts.engines.f5.triton_kernels", reason="triton is not installed here")
+    if torch.cuda.mem_get_info()[0] < 12 << 30:
+        pytest.skip("this takes 9 GiB of the device's memory")
+    dim = 4096
+    tokens = (1 << 31) // dim + 8
+    y = torch.zeros(tokens, dim, dtype=torch.float16, device="cuda:0")
+    y[-1] = torch.arange(dim, device="cuda:0") % 128
+    found, scales = triton_kernels.quantise(y, torch.int8)
+    assert found[-1].float().equal(y[-1].float())
+    assert float(scales[-1]) == pytest.approx(1.0)
 
 
 @CUDA

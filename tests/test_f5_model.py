@@ -207,6 +207,18 @@ class TestPacking:
         with torch.inference_mode():
             assert relative(dit._place_together(hidden, pack), dit._place(hidden, pack)) < 1e-6
 
+    def test_not_a_number_stays_with_its_owner_in_a_row_of_gaps(self, dit: DiT) -> None:
+        """Zero times it is no zero."""
+        pack = lay_out([30, 20, 40], [False, False, False], rotary_table(torch.ones(8), 200, torch.device("cpu")))
+        hidden = torch.from_numpy(np.random.default_rng(0).standard_normal((pack.tokens, 64)).astype(np.float32))
+        with torch.inference_mode():
+            wanted = dit._place_together(hidden, pack)
+            hidden[30:50] = float("nan")
+            found = dit._place_together(hidden, pack)
+        assert torch.isnan(found[30:50]).all()
+        assert torch.equal(found[:30], wanted[:30])
+        assert torch.equal(found[50:], wanted[50:])
+
     def test_modulations_by_row_are_the_same(self, dit: DiT) -> None:
         """What a GPU does instead of a loop over requests."""
         pack = lay_out([30, 7], [True, False], rotary_table(torch.ones(8), 200, torch.device("cpu")))

@@ -121,6 +121,23 @@ class TestOfficialWeights:
         assert server.asked == []
         assert not weights.at_hand({}, hub)
 
+    def test_wait_for_it_however_they_are_written(self, hub: Hub, server: FakeHub) -> None:
+        for name in ("swivid/f5-tts", "SWIVID/E2-TTS"):
+            with pytest.raises(licences.LicenceNotAccepted):
+                weights.resolve({"checkpoint": f"hf://{name}/any/model.safetensors"}, hub)
+        assert server.asked == []
+
+    def test_wait_for_it_with_every_file_of_theirs(self, hub: Hub, server: FakeHub, tmp_path: Path) -> None:
+        """The checkpoint was fetched by someone; what lies beside it was not."""
+        folder = local(tmp_path)
+        licences.accept(licences.F5)
+        hub.fetch(Source.parse(f"hf://{OFFICIAL}"))
+        (tmp_path / "data" / "ishowtts" / "licences.json").unlink()
+        asked = len(server.asked)
+        with pytest.raises(licences.LicenceNotAccepted):
+            weights.resolve({"checkpoint": f"hf://{OFFICIAL}", "vocoder": str(folder)}, hub)
+        assert len(server.asked) == asked
+
     def test_come_once_it_is_accepted(self, hub: Hub) -> None:
         licences.accept(licences.F5)
         files = weights.resolve({}, hub)
@@ -181,6 +198,7 @@ class TestFineTunes:
             ({"checkpoint": "hf://someone/fine-tune/model.bin"}, "must be a .safetensors or a .pt"),
             ({"vocab": "/no/vocab.txt"}, "vocab: there is no file"),
             ({"vocoder": "/no/folder"}, "neither a folder nor a name on the hub"),
+            ({"vocoder": "nvidia/bigvgan_v2_24khz_100band_256x"}, "is a BigVGAN, which hears another mel"),
         ],
     )
     def test_names_that_lead_nowhere_are_told(

@@ -201,15 +201,16 @@ class DiT:
         places, length = pack.gapped(CONV_REACH)
         row = hidden.new_zeros(length, hidden.shape[1])
         row[places] = hidden
-        inside = hidden.new_zeros(length)
-        inside[places] = 1
-        return self._convolve(row.t()[None], inside)[0].t()[places]
+        gaps = torch.ones(length, dtype=torch.bool, device=hidden.device)
+        gaps[places] = False
+        return self._convolve(row.t()[None], gaps)[0].t()[places]
 
-    def _convolve(self, x: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
-        for weight, bias in self._convolutions:
+    def _convolve(self, x: torch.Tensor, gaps: torch.Tensor | None = None) -> torch.Tensor:
+        for number, (weight, bias) in enumerate(self._convolutions):
+            if number and gaps is not None:
+                # Not a product with zero: what is no number would stay none, and reach the next segment.
+                x = x.masked_fill(gaps, 0.0)
             x = F.mish(F.conv1d(x, weight, bias, padding=CONV_REACH, groups=_CONV_GROUPS))
-            if inside is not None:
-                x = x * inside
         return x
 
 

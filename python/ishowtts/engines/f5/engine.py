@@ -18,8 +18,9 @@ import torch
 
 from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Segment, Spoken, Voice
 from ishowtts.engines import options
-from ishowtts.engines.f5 import graphs, identity, memory, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import graphs, identity, memory, models, params, precision, short_texts, text, warm_up, weights
 from ishowtts.engines.f5 import output as outputs
+from ishowtts.engines.f5.ahead import Ahead
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.engines.f5.config import FRAMES_PER_S, HOP, MAX_FRAMES, SAMPLE_RATE_HZ, architecture
@@ -27,6 +28,7 @@ from ishowtts.engines.f5.dit import DiT
 from ishowtts.engines.f5.levels import Hearing, Levels
 from ishowtts.engines.f5.output import Output, Taking
 from ishowtts.engines.f5.params import Params
+from ishowtts.engines.f5.precision import Precision
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
 from ishowtts.engines.f5.vocos import Vocos
@@ -37,6 +39,7 @@ LOG = logging.getLogger(__name__)
 MAX_SEGMENT_CHARS = 240
 """About 16 s of English beside a reference of 6 s; what is longer for its script is cut at upstream's own limit."""
 _COMPILE = ("auto", "on", "off")
+_SIZES = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class F5:
     output: Output
     info: EngineInfo
     default_steps: int | str = 32
+    ahead: Ahead = field(default_factory=Ahead)
     _slots: dict[int, Saying] = field(default_factory=dict)
     _sounding: dict[int, Taking] = field(default_factory=dict)
     """Slots whose piece is on its way from the vocoder."""
@@ -149,6 +153,8 @@ class F5:
         moving = [slot for slot in slots if slot not in self._sounding]
         with torch.inference_mode():
             failures = self._advance({slot: self._slots[slot] for slot in moving}) if moving else {}
+        if moving:
+            self._keep_pace()
         for slot, error in failures.items():
             del self._slots[slot]
             yield _failed(slot, error)
@@ -232,6 +238,13 @@ class F5:
             saying.advance(velocity)
         return {}
 
+    def _keep_pace(self) -> None:
+        try:
+            self.ahead.stepped()
+        except Exception as error:
+            # Whose work it was cannot be told any more.
+            raise EngineBroken("the GPU has failed and needs a new process") from error
+
     def _judge(self, error: Exception) -> None:
         if memory.is_fatal(error):
             raise EngineBroken("the GPU has failed and needs a new process") from error
@@ -275,25 +288,33 @@ def _check_sayable(said: str, original: str) -> None:
 def load(options_table: Mapping[str, object], threads: int) -> F5:
     """The entry point: fetches what is not here yet, loads, warms up."""
     chosen = options.read(Options, "f5", options_table)
+    # What can never be spoken is not fetched first.
+    _checked(chosen)
+    architecture(models.configuration(chosen.model))
     return load_files(weights.resolve(chosen), chosen, threads)
+
+
+def _checked(chosen: Options) -> tuple[int | str, Precision]:
+    """Steps by default, and the numeric path. Raises InvalidSetting for a value that cannot be."""
+    if chosen.compile not in _COMPILE:
+        raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
+    if negative := [name for name in _SIZES if getattr(chosen, name) < 0]:
+        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
+    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
+    return steps, precision.choose(chosen.device, chosen.dtype)
 
 
 def load_files(files: Files, chosen: Options, threads: int) -> F5:
     """From local files."""
-    if chosen.compile not in _COMPILE:
-        raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
-    sizes = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
-    if negative := [name for name in sizes if getattr(chosen, name) < 0]:
-        raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
     torch.set_num_threads(max(1, threads))
-    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
-    numbers = precision.choose(chosen.device, chosen.dtype)
+    steps, numbers = _checked(chosen)
     if numbers.device.type == "cuda":
         # Of this thread, which makes all steps: kernels go where it is.
         torch.cuda.set_device(numbers.device)
     memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
+    text.check_vocab(vocabulary, files.vocab.name)
     compiled = chosen.compile == "on"
     with torch.inference_mode():
         dit = DiT(
@@ -313,7 +334,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
-        revision=identity.revision(files, numbers, compiled),
+        revision=identity.revision(files, numbers, compiled, chosen.ema),
         sample_rate_hz=SAMPLE_RATE_HZ,
         languages=identity.languages(files),
         scripts=identity.scripts(vocabulary),
@@ -336,4 +357,6 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             info.cost.steps * (info.cost.fixed_ms + 60 * info.cost.ms_per_char) / 1e3,
         )
     levels = Levels(numbers.device, config.mel_dim, chosen.reference_cache_mb << 20)
-    return F5(dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps)
+    return F5(
+        dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps, Ahead.of(numbers.device)
+    )

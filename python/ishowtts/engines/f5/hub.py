@@ -57,6 +57,10 @@ class Source:
         folder, _, _ = self.path.rpartition("/")
         return Source(self.repository, f"{folder}/{name}" if folder else name, self.revision)
 
+    @property
+    def address(self) -> str:
+        return f"{_PREFIX}{self.repository}@{self.revision}/{self.path}"
+
     def __str__(self) -> str:
         return f"{self.path} of {self.repository}"
 

@@ -18,14 +18,14 @@ _SAMPLES = 256
 _SAMPLE_BYTES = 4096
 
 
-def revision(files: Files, precision: Precision, compiled: bool) -> str:
+def revision(files: Files, precision: Precision, compiled: bool, ema: bool = True) -> str:
     """Changes with the weights, the vocabulary, the numeric path and the way text is read."""
     from ishowtts import text
 
     vocoder = [path for path in sorted(files.vocoder_dir.iterdir()) if path.is_file()]
     weights = "-".join(_fingerprint(path) for path in (files.checkpoint, files.vocab, *vocoder))
     path = [
-        *(torch.__version__, precision.name, precision.device.type, compiled, text.VERSION),
+        *(torch.__version__, precision.name, precision.device.type, compiled, ema, text.VERSION),
         torch.backends.cpu.get_cpu_capability() if precision.device.type == "cpu" else _capability(precision),
         files.model_config.name,
         sorted((key, str(value)) for key, value in files.model_config.arch.items()),

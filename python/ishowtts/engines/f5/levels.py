@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.mel import log_mel
 from ishowtts.engines.f5.reference import PreparedClip
 from ishowtts.engines.f5.saying import Level
@@ -75,5 +76,5 @@ class Levels:
     def _make(self, clip: PreparedClip, target_rms: float) -> Level:
         samples, gain = clip.at_level(target_rms)
         with torch.inference_mode():
-            mel = log_mel(torch.from_numpy(samples), self._mel_dim).to(self._device)
+            mel = sent(log_mel(torch.from_numpy(samples), self._mel_dim), self._device)
         return Level(mel, len(samples), gain)

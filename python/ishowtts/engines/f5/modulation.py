@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 
+from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import Architecture
 
@@ -96,7 +97,7 @@ class Modulations:
             for scale in (0,) if last else (1, 4):
                 made[:, scale] += 1
             rows[:, index * 6 : index * 6 + made.shape[1]] = made
-        rows = rows.to(self._device)
+        rows = sent(rows, self._device)
         # Each its own memory, so that one can be dropped.
         return [row.clone() for row in rows]
 

@@ -37,9 +37,10 @@ class Inline:
         self._vocos = vocos
 
     def begin(self, mel: torch.Tensor) -> Taking:
-        if not bool(torch.isfinite(mel).all()):
+        sound = self._vocos.decode(mel).float()
+        if not bool(_finite(mel, sound)):
             raise _not_finite()
-        pcm: Pcm = np.ascontiguousarray(self._vocos.decode(mel).float().cpu().numpy())
+        pcm: Pcm = np.ascontiguousarray(sound.cpu().numpy())
         return lambda: pcm
 
     def close(self) -> None:
@@ -108,8 +109,8 @@ class Buffers:
 
 
 def pack(mel: torch.Tensor, pcm: torch.Tensor) -> torch.Tensor:
-    """The samples, and behind them whether ``mel`` was finite: one copy brings both."""
-    return torch.cat((pcm.float(), torch.isfinite(mel).all().float()[None]))
+    """The samples, and behind them whether all is finite: one copy brings both."""
+    return torch.cat((pcm.float(), _finite(mel, pcm).float()[None]))
 
 
 def unpack(host: torch.Tensor) -> Pcm:
@@ -118,6 +119,11 @@ def unpack(host: torch.Tensor) -> Pcm:
         raise _not_finite()
     samples: Pcm = host[:-1].numpy().copy()
     return samples
+
+
+def _finite(mel: torch.Tensor, pcm: torch.Tensor) -> torch.Tensor:
+    """Both: a spectrogram may be too large for the vocoder, and the vocoder's clamp may hide one that is infinite."""
+    return torch.isfinite(mel).all() & torch.isfinite(pcm).all()
 
 
 def _not_finite() -> ArithmeticError:

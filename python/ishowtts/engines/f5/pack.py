@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ishowtts.engines.f5.ahead import sent
+
 Span = tuple[int, int]
 
 
@@ -61,7 +63,7 @@ def lay_out(frames: Sequence[int], guided: Sequence[bool], angles: torch.Tensor)
         start += copies * length
     lengths = [end - begin for begin, end in segments]
     # Made on the CPU and sent once: no launch for each request on a GPU.
-    positions = torch.cat([torch.arange(length) for length in lengths]).to(device, non_blocking=True)
+    positions = sent(torch.cat([torch.arange(length) for length in lengths]), device)
     index = torch.cat([torch.full((end - begin,), number) for number, (begin, end) in enumerate(spans)])
     cumulative = torch.tensor([0, *(end for _, end in segments)], dtype=torch.int32)
     return Pack(
@@ -70,8 +72,8 @@ def lay_out(frames: Sequence[int], guided: Sequence[bool], angles: torch.Tensor)
         tokens=start,
         positions=positions,
         cis=angles[positions],
-        index=index.to(device, non_blocking=True),
-        cumulative=cumulative.to(device, non_blocking=True),
+        index=sent(index, device),
+        cumulative=sent(cumulative, device),
         longest=max(lengths),
     )
 

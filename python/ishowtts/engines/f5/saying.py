@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ishowtts.engine import Pcm
+from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.config import HOP, SAMPLE_RATE_HZ
 from ishowtts.engines.f5.dit import Evaluation, Prompt
 from ishowtts.engines.f5.params import Params
@@ -113,7 +114,7 @@ class Saying:
         self.done = 0
         self.prompt = self._prompt(piece.ids, reference, piece.frames)
         noise = torch.randn(piece.frames, reference.shape[1], generator=self._noise)
-        self.x = noise.to(reference.device)
+        self.x = sent(noise, reference.device)
 
 
 class Join:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ishowtts.errors import InvalidSetting
+
 SAMPLE_RATE_HZ = 24_000
 HOP_SAMPLES = 256
 USEFUL_S = 22.0
@@ -75,8 +77,19 @@ def load_vocab(path: str | Path) -> dict[str, int]:
     Upstream: ``f5_tts.model.utils.get_tokenizer(path, "custom")``, which cuts one character off every line, the last
     one too even where no line break ends it.
     """
-    with Path(path).open(encoding="utf-8") as lines:
-        return {line[:-1]: number for number, line in enumerate(lines)}
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            return {line[:-1]: number for number, line in enumerate(lines)}
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(f"[engines.f5] vocab: {Path(path).name} is no text in UTF-8") from error
+
+
+def check_vocab(vocab: dict[str, int], name: str) -> None:
+    """Raises InvalidSetting for one whose ids go beyond what a model with as many tokens has: a line stands twice."""
+    twice = sorted(set(range(max(vocab.values(), default=0) + 1)) - set(vocab.values()))
+    if not vocab or twice:
+        lines = f"its line {twice[0] + 1} stands again further down" if vocab else "it is empty"
+        raise InvalidSetting(f"[engines.f5] vocab: {name} cannot be a model's vocabulary: {lines}")
 
 
 def encode(tokens: Iterable[str], vocab: dict[str, int]) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import MAX_FRAMES, Architecture
 
@@ -94,7 +95,7 @@ class TextEmbedding:
 
     def _encode(self, ids: Ids, frames: int, drop: bool) -> torch.Tensor:
         config = self._config
-        tokens = F.pad(torch.from_numpy(ids).to(self._device) + 1, (0, frames - len(ids)))
+        tokens = F.pad(sent(torch.from_numpy(ids), self._device) + 1, (0, frames - len(ids)))
         empty = (tokens == 0)[:, None] if config.text_mask_padding else None
         hidden = self._table[torch.zeros_like(tokens) if drop else tokens]
         if config.conv_layers:
@@ -110,7 +111,7 @@ class TextEmbedding:
         if frames > MAX_FRAMES:
             raise ValueError(f"{frames} frames are more than the {MAX_FRAMES} that the model has positions for")
         angles = torch.outer(torch.arange(frames), self._inverse)
-        return torch.cat([angles.cos(), angles.sin()], -1).to(self._device)
+        return sent(torch.cat([angles.cos(), angles.sin()], -1), self._device)
 
 
 def _masked(hidden: torch.Tensor, empty: torch.Tensor | None) -> torch.Tensor:
@@ -136,7 +137,8 @@ def _spread(hidden: torch.Tensor, length: int) -> torch.Tensor:
     base, rest = divmod(frames, length)
     repeats = torch.full((length,), base, device=hidden.device)
     repeats[length - rest :] += 1
-    return hidden[:length].repeat_interleave(repeats, dim=0)
+    # Told how many come out, it need not ask the device.
+    return hidden[:length].repeat_interleave(repeats, dim=0, output_size=frames)
 
 
 class _Cache:

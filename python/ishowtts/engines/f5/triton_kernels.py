@@ -1,7 +1,8 @@
 """Triton kernels for what stands between the DiT's matrix products on CUDA: one pass over the tokens each, every token
 finding its request's modulation by itself. Imported only where triton is. On the engine's thread.
 
-They are tried against the eager operators when they are chosen: a device on which they fail or differ goes without.
+Places are reckoned in 64 bits: a step of many long segments has more values than 32 can count. The kernels are tried
+against the eager operators when they are chosen: a device on which they fail or differ goes without.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _norm_kernel(
     h, scale, shift, index, out, scales, dim, scale_stride, shift_stride,
     EPS: tl.constexpr, LEAST: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     x = tl.load(h + token * dim + at, mask=inside, other=0.0)
@@ -71,7 +72,7 @@ def _norm_kernel(
 
 @triton.jit
 def _quantise_kernel(y, out, scales, dim, LEAST: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr):
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     values = tl.load(y + token * dim + at, mask=inside, other=0.0).to(tl.float32)
@@ -88,7 +89,7 @@ def _scaled(y, tokens, rows, bias, token, at, inside, dim):
 
 @triton.jit
 def _dequantise_kernel(y, tokens, rows, bias, out, dim, BLOCK: tl.constexpr):
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     values = _scaled(y, tokens, rows, bias, token, at, inside, dim)
@@ -97,7 +98,7 @@ def _dequantise_kernel(y, tokens, rows, bias, out, dim, BLOCK: tl.constexpr):
 
 @triton.jit
 def _dequantise_gate_kernel(h, y, tokens, rows, bias, gate, index, dim, gate_stride, BLOCK: tl.constexpr):
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     values = _scaled(y, tokens, rows, bias, token, at, inside, dim)
@@ -111,7 +112,7 @@ def _dequantise_gelu_quantise_kernel(
     y, tokens, rows, bias, out, scales, dim,
     SLOPE: tl.constexpr, CUBE: tl.constexpr, LEAST: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     x = _scaled(y, tokens, rows, bias, token, at, inside, dim)
@@ -121,7 +122,7 @@ def _dequantise_gelu_quantise_kernel(
 
 @triton.jit
 def _gate_kernel(h, y, gate, index, dim, gate_stride, BLOCK: tl.constexpr):
-    token = tl.program_id(0)
+    token = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, BLOCK)
     inside = at < dim
     row = tl.load(index + token)
@@ -134,7 +135,7 @@ def _gate_kernel(h, y, gate, index, dim, gate_stride, BLOCK: tl.constexpr):
 @triton.jit
 def _rope_kernel(qkv, cis, out, tokens, heads, positioned, HALF: tl.constexpr, BLOCK: tl.constexpr):
     """A program turns the pairs of one token's queries, keys or values, and puts each head where it belongs."""
-    token, part = tl.program_id(0), tl.program_id(1)
+    token, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     pair = tl.arange(0, BLOCK)
     inside = pair < heads * HALF
     head, place = pair // HALF, pair % HALF

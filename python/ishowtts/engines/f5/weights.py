@@ -22,7 +22,8 @@ VOCODER_FILES: Mapping[str, tuple[str, str]] = {
 """By ``ModelConfig.mel_spec_type``: the vocoder's configuration and weights in ``Files.vocoder_dir``."""
 LICENCE_UNKNOWN = "LicenseRef-unknown"
 
-_OWN_LICENCE = ("SWivid/F5-TTS", "SWivid/E2-TTS")
+_OWN_LICENCE = ("swivid/f5-tts", "swivid/e2-tts")
+"""In lower case: the hub finds them however they are written."""
 _CHECKPOINTS = (".safetensors", ".pt")
 
 
@@ -112,7 +113,7 @@ class _Getter:
 
     def get(self, address: str) -> Path:
         source = Source.parse(address)
-        if source.repository in _OWN_LICENCE and not self.hub.offline and not licences.accepted(licences.F5):
+        if source.repository.lower() in _OWN_LICENCE and not self.hub.offline and not licences.accepted(licences.F5):
             # What is in the cache already has been fetched by someone.
             cached = self.hub.cached(source)
             if cached is None:
@@ -147,7 +148,7 @@ class _Getter:
         if is_address(checkpoint):
             beside = Source.parse(checkpoint).beside("vocab.txt")
             try:
-                return self.hub.fetch(beside)
+                return self.get(beside.address)
             except NotInRepository as error:
                 raise InvalidSetting(
                     f"[engines.f5] vocab: there is no {beside}; name the checkpoint's vocabulary"
@@ -164,6 +165,11 @@ class _Getter:
             raise InvalidSetting(f"[engines.f5] model: no vocoder is known for mel spectrograms of the type {kind!r}")
         names = VOCODER_FILES[kind]
         folder = Path(vocoder).expanduser()
+        if kind == "vocos" and ("bigvgan" in vocoder.lower() or (folder / VOCODER_FILES["bigvgan"][1]).is_file()):
+            raise InvalidSetting(
+                f"[engines.f5] vocoder: {vocoder} is a BigVGAN, which hears another mel spectrogram than this model "
+                f"makes; name a Vocos"
+            )
         if vocoder and folder.is_dir():
             missing = [name for name in names if not (folder / name).is_file()]
             if missing:
@@ -190,6 +196,6 @@ def _only_checkpoint(folder: Path) -> Path:
 
 
 def _licence(checkpoint: str) -> str:
-    if is_address(checkpoint) and Source.parse(checkpoint).repository in _OWN_LICENCE:
+    if is_address(checkpoint) and Source.parse(checkpoint).repository.lower() in _OWN_LICENCE:
         return models.OFFICIAL_LICENCE
     return LICENCE_UNKNOWN

@@ -1,0 +1,145 @@
+"""f5 through the whole program: ``Speaker(engine="f5", options=…)`` and its requests, with a small model on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("pypinyin")
+pytest.importorskip("yaml")
+
+import f5_model  # noqa: E402
+import ishowtts  # noqa: E402
+from f5_model import Small, segment  # noqa: E402
+from harness import environment, run  # noqa: E402
+from ishowtts.engine import Pcm  # noqa: E402
+
+TEXT = "The boats turned home in the evening, one by one."
+LONG = " ".join([TEXT] * 6)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return f5_model.write(tmp_path_factory.mktemp("f5"))
+
+
+@pytest.fixture(scope="module")
+def options(small: Small) -> dict[str, Any]:
+    """Every key that others rely on."""
+    import yaml
+
+    model = small.files.checkpoint.with_name("small.yaml")
+    model.write_text(yaml.safe_dump({"model": {"name": "small", "backbone": "DiT", "arch": f5_model.ARCH}}), "utf-8")
+    return {
+        "model": str(model),
+        "checkpoint": str(small.files.checkpoint),
+        "vocab": str(small.files.vocab),
+        "vocoder": str(small.files.vocoder_dir),
+        "device": "cpu",
+        "dtype": "fp32",
+        "compile": "auto",
+        "max_slots": 2,
+    }
+
+
+@pytest.fixture(scope="module")
+def speaker(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[ishowtts.Speaker]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(tmp_path_factory.mktemp("speaker")).items():
+            patch.setenv(name, value)
+        with ishowtts.Speaker(engine="f5", options=options, settings={"cpu.threads": 1}) as opened:
+            yield opened
+
+
+def said(small: Small, text: str, seed: int, **params: Any) -> Pcm:
+    """By the engine itself."""
+    engine = small.engine()
+    engine.admit(0, segment(text, seed, **params), engine.prepare(small.voice()))
+    pieces = []
+    while not pieces or not pieces[-1].last:
+        pieces += engine.step([0])
+    engine.close()
+    return np.concatenate([piece.pcm for piece in pieces])
+
+
+@pytest.mark.parametrize("text", [TEXT, LONG], ids=["one chunk", "several chunks"])
+def test_without_processing_the_sound_is_the_engines_own(speaker: ishowtts.Speaker, small: Small, text: str) -> None:
+    """To the bit: upstream's chunks and cross-fades, and nothing of the program's."""
+    audio = speaker.speak(
+        text,
+        reference_audio=small.reference,
+        reference_text=f5_model.REFERENCE_TEXT,
+        seed=7,
+        nfe_steps=5,
+        cfg_strength=1.5,
+        normalize=False,
+        postprocess=False,
+    )
+    assert (audio.sample_rate_hz, audio.engine, audio.seed) == (24_000, "f5", 7)
+    assert audio.samples.tobytes() == said(small, text, 7, nfe_steps=5, cfg_strength=1.5).tobytes()
+
+
+def test_with_processing_it_is_as_long_and_numbers_are_read(speaker: ishowtts.Speaker, small: Small) -> None:
+    given: dict[str, Any] = {
+        "reference_audio": str(small.reference),
+        "reference_text": f5_model.REFERENCE_TEXT,
+        "seed": 1,
+        "nfe_steps": 4,
+    }
+    digits, words = (speaker.speak(text, **given) for text in ("It is 42 today.", "It is forty-two today."))
+    as_given = speaker.speak("It is 42 today.", normalize=False, **given)
+    assert len(digits.samples) == len(words.samples) > len(as_given.samples)
+
+
+def test_mistakes_are_told(speaker: ishowtts.Speaker, small: Small) -> None:
+    given: dict[str, Any] = {"reference_audio": small.reference, "reference_text": f5_model.REFERENCE_TEXT}
+    for params, told in (({"nfe_step": 7}, "nfe_step"), ({"nfe_steps": 3}, "nfe_steps"), ({"sway": "x"}, "sway")):
+        with pytest.raises(ishowtts.SpeechError, match=told):
+            speaker.speak(TEXT, **given, **params)
+    for text in ("\U0001f600", "...", " "):
+        with pytest.raises(ishowtts.SpeechError):
+            speaker.speak(text, **given)
+    with pytest.raises(ishowtts.SpeechError, match="Latn"):
+        speaker.speak("\u0645\u0631\u062d\u0628\u0627", language="ar", **given)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"dtypes": "fp32"}, "dtype"),
+        ({"max_slots": "two"}, "max_slots must be a whole number"),
+        ({"compile": True}, "compile must be a string"),
+        ({"device": "tpu"}, "auto, cpu or cuda:N"),
+    ],
+)
+def test_options_are_told(
+    options: dict[str, Any], changed: dict[str, Any], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ishowtts.SpeechError, match=told), ishowtts.Speaker("f5", options={**options, **changed}):
+        pass
+
+
+def test_the_same_keys_in_a_file_and_one_command(options: dict[str, Any], small: Small, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    keys = "\n".join(f"{key} = {json.dumps(value)}" for key, value in options.items())
+    config.write_text(f'engine = "f5"\n[engines.f5]\n{keys}\nnfe_steps = 4\n', "utf-8")
+    text = ["--text", f5_model.REFERENCE_TEXT]
+    added = run(["voices", "add", "hum", small.reference, *text, "--language", "en"], tmp_path)
+    assert added.returncode == 0, added.stderr
+    done = run(
+        ["say", TEXT, "--config", config, "--set", "cpu.threads=1", "--voice", "hum", "-o", "a.wav"],
+        tmp_path,
+        timeout_s=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.wav").stat().st_size > 24_000
+    assert "slower than speech" in done.stderr, "a CPU is for offline work, and the program says so"
