@@ -46,6 +46,13 @@ impl Desk {
         stopped
     }
 
+    /// Makes the connections to a platform again, as who we are there has changed. What they had waiting is still heard.
+    pub(super) fn connect_anew(&self, platform: Platform) {
+        for error in self.state.lock().sources.connect_anew(platform, &*self.connector, &self.events) {
+            tracing::warn!(%platform, %error, "a chat is not listened to");
+        }
+    }
+
     fn keep_sources(&self, state: &State) {
         let started = serde_json::to_string(&state.sources.started()).unwrap_or_default();
         self.store.set(SOURCES, started);

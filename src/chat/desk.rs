@@ -18,11 +18,13 @@ use super::{
     overlays::{Connection, Kind, Told},
     queue::{Gone, Limits, Queue},
     rules::{Priority, Verdict},
+    sign_in::SignIns,
     sources::{Connector, Started},
     state::{Beginning, State, now_ms},
     store::{Ended, Recovered, Store, StoreError},
     token,
     told::{HeldView, ItemView, Names, QueueView},
+    twitch,
     voices::Voices,
 };
 use crate::{
@@ -83,6 +85,7 @@ pub struct Desk {
     pub(super) state: Mutex<State>,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) sign_ins: SignIns,
 }
 
 /// One listener's end. Dropping it leaves.
@@ -142,13 +145,24 @@ impl Desk {
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
         let token = token::read_or_make(directory)?;
+        let sign_ins = SignIns::new(twitch::signed_in(&config.chat));
         let started = sources(&connector.configured(), &recovered);
         let (events, told) = mpsc::channel(EVENTS);
         let desk = Arc::new_cyclic(|desk: &Weak<Self>| {
             let store = Arc::new(store);
             let names = Arc::new(Names { epoch: recovered.epoch.clone(), token });
             let state = begin(&config, desk.clone(), &names, &store, &speech.voices(), recovered);
-            Self { speech, names, store, judge: Mutex::new(judge), state: Mutex::new(state), connector, events, config }
+            Self {
+                speech,
+                names,
+                store,
+                judge: Mutex::new(judge),
+                state: Mutex::new(state),
+                connector,
+                events,
+                sign_ins,
+                config,
+            }
         });
         tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
         tokio::spawn(tick(Arc::downgrade(&desk)));
