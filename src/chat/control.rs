@@ -91,7 +91,7 @@ impl Desk {
     pub fn skip(&self, id: Option<&str>) -> Result<Option<ItemView>, Error> {
         let named = id.map(|id| self.sequence(id)).transpose()?;
         let mut state = self.state.lock();
-        let sequence = named.or_else(|| state.leased.front().map(|lease| lease.item.sequence));
+        let sequence = named.or_else(|| state.current().or(state.leased.front()).map(|lease| lease.item.sequence));
         let Some(sequence) = sequence else { return Ok(None) };
         if state.end_item(sequence, Outcome::Skipped, "skipped") {
             return Ok(self.view(&state, sequence));
@@ -122,7 +122,9 @@ impl Desk {
     /// All that waits, but not what is playing. How many that was.
     pub fn clear(&self) -> usize {
         let mut state = self.state.lock();
-        let next: Vec<_> = state.leased.iter().skip(1).map(|lease| lease.item.sequence).collect();
+        let current = state.current().map(|lease| lease.item.sequence);
+        let leased = state.leased.iter().map(|lease| lease.item.sequence);
+        let next: Vec<_> = leased.filter(|sequence| Some(*sequence) != current).collect();
         let mut items: Vec<_> = next.into_iter().filter_map(|sequence| state.take_out(sequence, "cleared")).collect();
         items.extend(state.queue.withdraw(|_| true));
         let count = items.len();

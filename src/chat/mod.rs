@@ -10,6 +10,7 @@ mod intake;
 mod item;
 mod judge;
 mod message;
+mod overdue;
 mod overlays;
 mod prefetch;
 mod queue;
