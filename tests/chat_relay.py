@@ -133,6 +133,8 @@ class Relay:
         self.joined = 0
         self.heard: list[str] = []
         """What clients said to the relay."""
+        self.sent_at: dict[str, float] = {}
+        """When each text, or line of the server's own, was last put on a client's socket (`time.perf_counter`)."""
         self.port = 0
 
     def __enter__(self) -> Relay:
@@ -162,11 +164,17 @@ class Relay:
         """To every client in the channel, as the server itself."""
         self.run(self._say(line))
 
-    def withdraw(self, nick: str, text: str, channel: str) -> None:
-        self.say(f"@login={nick};target-msg-id={message_id(nick, text)} :tmi.twitch.tv CLEARMSG #{channel} :{text}")
+    def withdraw(self, nick: str, text: str, channel: str) -> float:
+        """When that was sent."""
+        line = f"@login={nick};target-msg-id={message_id(nick, text)} :tmi.twitch.tv CLEARMSG #{channel} :{text}"
+        self.say(line)
+        return self.sent_at[line]
 
-    def ban(self, nick: str, channel: str) -> None:
-        self.say(f"@room-id=1;target-user-id={user_id(nick)} :tmi.twitch.tv CLEARCHAT #{channel} :{nick}")
+    def ban(self, nick: str, channel: str) -> float:
+        """When that was sent."""
+        line = f"@room-id=1;target-user-id={user_id(nick)} :tmi.twitch.tv CLEARCHAT #{channel} :{nick}"
+        self.say(line)
+        return self.sent_at[line]
 
     def reconnect(self) -> None:
         """As Twitch before maintenance: a word of warning; the old connection ends once its successor has come."""
@@ -193,6 +201,7 @@ class Relay:
 
     async def _say(self, line: str) -> None:
         for client in list(self.clients):
+            self.sent_at[line] = time.perf_counter()
             await client.send(f"{line}\r\n")
 
     async def _close(self, clients: list[ServerConnection]) -> None:
@@ -234,6 +243,8 @@ class Relay:
             if line.split(" ")[1:2] == ["366"]:
                 self.clients.append(client)
                 self.joined += 1
+            if said := SAID.fullmatch(line):
+                self.sent_at[said["text"]] = time.perf_counter()
             await client.send(f"{tagged(line)}\r\n")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chat_relay import NGIRCD, Relay, Viewer
 from harness import Server, wait_until
-from overlay import post
+from overlay import Stream, post
 
 pytestmark = pytest.mark.skipif(NGIRCD is None, reason="ngircd is not installed")
 
@@ -85,6 +85,53 @@ def test_what_is_taken_back_never_sounds(server: Server, relay: Relay) -> None:
     relay.withdraw("ann", "this is deleted", "bar")
     relay.ban("bob", "bar")
     wait_until(lambda: texts(server) == ["this stays"], "what was taken back to go")
+
+
+def told_to_stop(stream: Stream, name: str, sent_at: float, what: str) -> None:
+    assert stream.next("stop")["id"] == name
+    print(f"from {what} on the IRC socket to the stop at the overlay: {(time.perf_counter() - sent_at) * 1e3:.1f} ms")
+
+
+def ended(server: Server) -> dict[str, str]:
+    return {item["text"]: item["state"] for item in json.loads(server.get("/v1/chat/queue").body)["ended"]}
+
+
+def test_a_deleted_message_stops_while_it_plays(server: Server, relay: Relay) -> None:
+    ann = Viewer(relay, "ann", "bar")
+    with Stream(server.port, "overlay=obs") as stream:
+        ann.say("this is deleted")
+        playing = stream.next("item")
+        assert server.get(playing["audio_url"]).status == 200
+        assert post(server.port, "/v1/chat/ack", {"overlay": "obs", "id": playing["id"], "state": "started"})[0] == 200
+        ann.say("this was handed out ahead")
+        ahead = stream.next("item")
+        ann.say("this waits and is deleted too")
+        ann.say("this comes after it")
+        wait_until(lambda: len(waiting(server)) == 2, "the others to wait")
+        relay.withdraw("ann", "this waits and is deleted too", "bar")
+        wait_until(lambda: texts(server) == ["this comes after it"], "the waiting one to go")
+        sent_at = relay.withdraw("ann", "this is deleted", "bar")
+        told_to_stop(stream, playing["id"], sent_at, "the deletion")
+        assert server.get(playing["audio_url"]).status == 404
+        assert stream.next()["text"] == "this comes after it", "what is told next, and nothing in between"
+        assert ahead["text"] == "this was handed out ahead"
+        withdrawn = {"this is deleted": "withdrawn", "this waits and is deleted too": "withdrawn"}
+        assert ended(server) == withdrawn
+
+
+def test_a_banned_user_stops_while_they_play_and_is_not_heard_again(server: Server, relay: Relay) -> None:
+    ann, bob = Viewer(relay, "ann", "bar"), Viewer(relay, "bob", "bar")
+    with Stream(server.port, "overlay=obs") as stream:
+        bob.say("one of the banned", "two of the banned", "three of the banned")
+        playing, ahead = stream.next("item"), stream.next("item")
+        assert post(server.port, "/v1/chat/ack", {"overlay": "obs", "id": playing["id"], "state": "started"})[0] == 200
+        wait_until(lambda: texts(server) == ["three of the banned"], "the third to wait")
+        sent_at = relay.ban("bob", "bar")
+        told_to_stop(stream, playing["id"], sent_at, "the ban")
+        assert stream.next()["id"] == ahead["id"], "the one that was handed out ahead is stopped too"
+        ann.say("somebody else")
+        assert stream.next()["text"] == "somebody else", "the third is never told"
+        assert ended(server) == {f"{number} of the banned": "withdrawn" for number in ("one", "two", "three")}
 
 
 def test_a_flood_through_a_reconnect_is_heard_once(server: Server, relay: Relay) -> None:

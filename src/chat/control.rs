@@ -46,6 +46,13 @@ impl Desk {
         stopped
     }
 
+    /// Makes the connections to a platform again, as who we are there has changed. What they had waiting is still heard.
+    pub(super) fn connect_anew(&self, platform: Platform) {
+        for error in self.state.lock().sources.connect_anew(platform, &*self.connector, &self.events) {
+            tracing::warn!(%platform, %error, "a chat is not listened to");
+        }
+    }
+
     fn keep_sources(&self, state: &State) {
         let started = serde_json::to_string(&state.sources.started()).unwrap_or_default();
         self.store.set(SOURCES, started);
@@ -84,7 +91,7 @@ impl Desk {
     pub fn skip(&self, id: Option<&str>) -> Result<Option<ItemView>, Error> {
         let named = id.map(|id| self.sequence(id)).transpose()?;
         let mut state = self.state.lock();
-        let sequence = named.or_else(|| state.leased.front().map(|lease| lease.item.sequence));
+        let sequence = named.or_else(|| state.current().or(state.leased.front()).map(|lease| lease.item.sequence));
         let Some(sequence) = sequence else { return Ok(None) };
         if state.end_item(sequence, Outcome::Skipped, "skipped") {
             return Ok(self.view(&state, sequence));
@@ -115,7 +122,9 @@ impl Desk {
     /// All that waits, but not what is playing. How many that was.
     pub fn clear(&self) -> usize {
         let mut state = self.state.lock();
-        let next: Vec<_> = state.leased.iter().skip(1).map(|lease| lease.item.sequence).collect();
+        let current = state.current().map(|lease| lease.item.sequence);
+        let leased = state.leased.iter().map(|lease| lease.item.sequence);
+        let next: Vec<_> = leased.filter(|sequence| Some(*sequence) != current).collect();
         let mut items: Vec<_> = next.into_iter().filter_map(|sequence| state.take_out(sequence, "cleared")).collect();
         items.extend(state.queue.withdraw(|_| true));
         let count = items.len();

@@ -18,11 +18,13 @@ use super::{
     overlays::{Connection, Kind, Told},
     queue::{Gone, Limits, Queue},
     rules::{Priority, Verdict},
+    sign_in::SignIns,
     sources::{Connector, Started},
-    state::{Beginning, State, now_ms},
+    state::{Beginning, Lease, State, now_ms},
     store::{Ended, Recovered, Store, StoreError},
     token,
     told::{HeldView, ItemView, Names, QueueView},
+    twitch,
     voices::Voices,
 };
 use crate::{
@@ -83,6 +85,7 @@ pub struct Desk {
     pub(super) state: Mutex<State>,
     pub(super) connector: Arc<dyn Connector>,
     pub(super) events: mpsc::Sender<Event>,
+    pub(super) sign_ins: SignIns,
 }
 
 /// One listener's end. Dropping it leaves.
@@ -142,6 +145,7 @@ impl Desk {
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
         let token = token::read_or_make(directory)?;
+        let sign_ins = SignIns::new(twitch::signed_in(&config.chat));
         let started = sources(&connector.configured(), &recovered);
         recovered.heard.iter().for_each(|user| judge.welcome(user));
         warn_of_missing_engines(&config.chat.rules.engines, &speech);
@@ -150,7 +154,17 @@ impl Desk {
             let store = Arc::new(store);
             let names = Arc::new(Names { epoch: recovered.epoch.clone(), token });
             let state = begin(&config, desk.clone(), &names, &store, &speech.voices(), recovered);
-            Self { speech, names, store, judge: Mutex::new(judge), state: Mutex::new(state), connector, events, config }
+            Self {
+                speech,
+                names,
+                store,
+                judge: Mutex::new(judge),
+                state: Mutex::new(state),
+                connector,
+                events,
+                sign_ins,
+                config,
+            }
         });
         tokio::spawn(hand_over_once_loaded(Arc::downgrade(&desk), Arc::clone(&desk.speech)));
         tokio::spawn(tick(Arc::downgrade(&desk)));
@@ -194,6 +208,7 @@ impl Desk {
         let sequence = self.sequence(id)?;
         let finished = {
             let mut state = self.state.lock();
+            state.overlays.heard(overlay);
             match ack {
                 Ack::Started => {
                     if state.started(sequence) {
@@ -293,8 +308,20 @@ impl Desk {
     /// Speaks an item, so that it is there when it is asked for.
     pub(super) async fn make(&self, item: &Numbered) -> Result<(), Error> {
         let mut speaking = self.speech.speak(self.request(&item.item)).await?;
-        while speaking.next_sound().await?.is_some() {}
+        let mut samples = 0;
+        while let Some(sound) = speaking.next_sound().await? {
+            samples += sound.len();
+        }
+        let duration = Duration::from_secs_f64(samples as f64 / f64::from(speaking.sample_rate_hz.max(1)));
+        self.state.lock().made(item.sequence, duration);
         Ok(())
+    }
+
+    /// The sound of an item was sent to its end.
+    pub fn delivered(&self, id: &str) {
+        if let Some(sequence) = self.names.sequence(id) {
+            self.state.lock().delivered(sequence);
+        }
     }
 
     pub(super) fn cannot_say(&self, item: &Numbered, error: &Error) {
@@ -306,8 +333,10 @@ impl Desk {
     pub fn queue(&self) -> QueueView {
         let state = self.state.lock();
         let view = |item: &Numbered, name| self.names.view(item, name, None);
+        let (overdue, under_way): (Vec<_>, Vec<_>) = state.leased.iter().partition(|lease| lease.overdue);
+        let leased = |lease: &Lease| self.names.view(&lease.item, "playing", lease.reason.as_deref());
         QueueView {
-            playing: state.leased.iter().map(|lease| view(&lease.item, "playing")).collect(),
+            playing: under_way.into_iter().chain(overdue).map(leased).collect(),
             waiting: state.queue.upcoming().map(|item| view(item, "waiting")).collect(),
             held: state
                 .queue
@@ -384,6 +413,7 @@ fn begin(
         queue: Queue::new(limits),
         window: 1 + bounds.ahead,
         grace: Duration::try_from_secs_f64(bounds.grace_s).unwrap_or_default(),
+        ack_grace: (bounds.ack_grace_s > 0.0).then(|| Duration::from_millis(milliseconds(bounds.ack_grace_s))),
         enabled: config.chat.enabled && setting("enabled") != Some("false"),
         paused: setting("paused") == Some("true"),
         volume: setting("volume").and_then(|value| value.parse().ok()).unwrap_or(1.0),

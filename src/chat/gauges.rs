@@ -11,6 +11,7 @@ pub(super) struct Gauges {
     held: Gauge,
     playing: Gauge,
     overlays: Gauge,
+    pub overdue: Counter,
     /// From a message's arrival to its item's way to an overlay.
     pub wait_ms: Histogram,
     /// From a message's arrival to its sound.
@@ -23,6 +24,10 @@ impl Gauges {
         let items = |state: &'static str| gauge!("ishowtts_chat_items", "state" => state);
         metrics::describe_counter!("ishowtts_chat_messages_total", "Chat messages, by what the rules said");
         metrics::describe_counter!("ishowtts_chat_ended_total", "Items that ended, by outcome");
+        metrics::describe_counter!(
+            "ishowtts_chat_overdue_total",
+            "Items that an overlay did not tell the end of in time"
+        );
         metrics::describe_gauge!("ishowtts_chat_items", "Items that wait, are held for approval, or are playing");
         metrics::describe_gauge!("ishowtts_chat_listeners", "Connections to the chat's stream");
         metrics::describe_histogram!(
@@ -41,6 +46,7 @@ impl Gauges {
             waiting: items("waiting"),
             held: items("held"),
             playing: items("playing"),
+            overdue: counter!("ishowtts_chat_overdue_total"),
             overlays: gauge!("ishowtts_chat_listeners"),
             wait_ms: histogram!("ishowtts_chat_wait_ms"),
             started_ms: histogram!("ishowtts_chat_started_ms"),

@@ -34,6 +34,8 @@ struct Listener {
     kind: Kind,
     out: mpsc::Sender<Told>,
     since: Instant,
+    /// Of an overlay that keeps to itself what became of an item.
+    mute: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct OverlayState {
     /// False: it only watches.
     pub may_speak: bool,
     pub connected_s: f64,
+    /// False: it did not tell in time that it played an item, and has told nothing since.
+    pub answers: bool,
 }
 
 /// Who speaks has changed.
@@ -86,7 +90,7 @@ impl Overlays {
         let (out, told) = mpsc::channel(TOLD);
         let connection = self.next;
         self.next += 1;
-        self.listeners.push(Listener { connection, kind, out, since: now });
+        self.listeners.push(Listener { connection, kind, out, since: now, mute: false });
         (connection, told)
     }
 
@@ -99,19 +103,46 @@ impl Overlays {
         }
     }
 
+    /// The overlay that speaks is not relied on any more: another one is elected, if one is there that is. Its name.
+    pub fn distrust(&mut self) -> Option<Arc<str>> {
+        let Role::Overlay { name, connection, gone: None } = &self.role else { return None };
+        let listener = self.listeners.iter_mut().find(|listener| listener.connection == *connection)?;
+        listener.mute = true;
+        Some(Arc::clone(name))
+    }
+
+    /// Whether an overlay is there that is relied on, other than the one that speaks.
+    #[must_use]
+    pub fn has_another(&self) -> bool {
+        let Role::Overlay { name, .. } = &self.role else { return false };
+        self.named().any(|(other, _, mute)| !mute && other != *name)
+    }
+
+    /// An overlay told something: it is relied on again.
+    pub fn heard(&mut self, overlay: &str) {
+        for listener in &mut self.listeners {
+            if matches!(&listener.kind, Kind::Overlay(name) if **name == *overlay) {
+                listener.mute = false;
+            }
+        }
+    }
+
+    /// The overlays, with their connections, and whether they are not relied on.
+    fn named(&self) -> impl DoubleEndedIterator<Item = (Arc<str>, Connection, bool)> + '_ {
+        self.listeners.iter().filter_map(|listener| match &listener.kind {
+            Kind::Overlay(name) => Some((Arc::clone(name), listener.connection, listener.mute)),
+            _ => None,
+        })
+    }
+
     /// Decides who speaks. Some: somebody else than before.
     pub fn elect(&mut self, now: Instant) -> Option<Changed> {
-        let overlays = || {
-            self.listeners.iter().filter_map(|listener| match &listener.kind {
-                Kind::Overlay(name) => Some((Arc::clone(name), listener.connection)),
-                _ => None,
-            })
-        };
         let role = match &self.role {
             Role::Overlay { name, connection, gone } => {
                 // The newest connection of the same name: a reload is often seen before the end of what it replaces.
-                match (overlays().rfind(|(other, _)| other == name), gone) {
-                    (Some((name, newest)), _) => Role::Overlay { name, connection: newest, gone: None },
+                match (self.named().rfind(|(other, ..)| other == name), gone) {
+                    (Some((_, _, true)), _) if self.has_another() => Role::Nobody,
+                    (Some((name, newest, _)), _) => Role::Overlay { name, connection: newest, gone: None },
                     (None, Some(since)) if now.duration_since(*since) < self.grace => self.role.clone(),
                     (None, None) => Role::Overlay { name: Arc::clone(name), connection: *connection, gone: Some(now) },
                     (None, Some(_)) => Role::Nobody,
@@ -121,8 +152,8 @@ impl Overlays {
         };
         let role = match role {
             Role::Overlay { .. } => role,
-            Role::Plain(_) | Role::Nobody => match overlays().next() {
-                Some((name, connection)) => Role::Overlay { name, connection, gone: None },
+            Role::Plain(_) | Role::Nobody => match self.named().min_by_key(|(.., mute)| *mute) {
+                Some((name, connection, _)) => Role::Overlay { name, connection, gone: None },
                 None => match role {
                     Role::Plain(connection) => Role::Plain(connection),
                     _ => self
@@ -196,6 +227,7 @@ impl Overlays {
                 speaking: Some(listener.connection) == speaking,
                 may_speak: listener.kind != Kind::Watcher,
                 connected_s: now.duration_since(listener.since).as_secs_f64(),
+                answers: !listener.mute,
             })
             .collect()
     }
@@ -261,6 +293,28 @@ mod tests {
         let (overlay, _o) = overlays.join(named("a"), now);
         assert_eq!(overlays.elect(now), Some(Changed { to: Some(overlay) }));
         assert!(!overlays.is_plain());
+    }
+
+    #[test]
+    fn who_does_not_answer_gives_way_to_one_that_may() {
+        let now = Instant::now();
+        let mut overlays = Overlays::new(GRACE);
+        let (first, _a) = overlays.join(named("a"), now);
+        overlays.elect(now);
+        assert!(!overlays.has_another());
+        assert_eq!(overlays.distrust().as_deref(), Some("a"));
+        assert_eq!(overlays.elect(now), None, "there is no other");
+        let (second, _b) = overlays.join(named("b"), now);
+        assert!(overlays.has_another());
+        assert_eq!(overlays.elect(now), Some(Changed { to: Some(second) }));
+        overlays.leave(second, now);
+        assert_eq!(overlays.elect(now + GRACE), Some(Changed { to: Some(first) }), "better than nobody");
+        overlays.heard("a");
+        let (_, _c) = overlays.join(named("b"), now);
+        assert_eq!(overlays.elect(now), None, "it answers again");
+        overlays.distrust();
+        let (again, _d) = overlays.join(named("a"), now);
+        assert_eq!(overlays.elect(now), Some(Changed { to: Some(again) }), "another life");
     }
 
     #[test]

@@ -103,6 +103,25 @@ impl Sources {
         Ok(channel)
     }
 
+    /// Those of a platform begin again. What went wrong, and is as it was.
+    pub fn connect_anew(
+        &mut self,
+        platform: Platform,
+        connector: &dyn Connector,
+        events: &mpsc::Sender<Event>,
+    ) -> Vec<Error> {
+        let of_platform = self.listened.iter_mut().filter(|((of, _), _)| *of == platform);
+        of_platform
+            .filter_map(|((_, channel), listened)| match connector.connect(platform, channel, events.clone()) {
+                Ok((_, connection)) => {
+                    listened.connection = connection;
+                    None
+                }
+                Err(error) => Some(error),
+            })
+            .collect()
+    }
+
     /// False: there is none.
     pub fn stop(&mut self, platform: Option<Platform>, channel: Option<&str>) -> bool {
         let before = self.listened.len();

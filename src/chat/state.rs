@@ -15,6 +15,7 @@ use super::{
     desk::{Desk, Taken},
     gauges::Gauges,
     item::{Numbered, Outcome, Sequence},
+    overdue::{Overdue, Playing},
     overlays::{Connection, Kind, Overlays},
     prefetch::Prefetch,
     queue::{Gone, Queue},
@@ -38,6 +39,14 @@ pub(super) const TRIES: u32 = 3;
 pub(super) struct Lease {
     pub item: Arc<Numbered>,
     pub started: bool,
+    /// Why it is where it is, if something went wrong.
+    pub reason: Option<String>,
+    /// A paid one that nobody told the end of. It stays until that is told, or an overlay comes that says it again; others
+    /// go before it.
+    pub overdue: bool,
+    /// Of its sound, once that is made.
+    duration: Option<Duration>,
+    delivered: bool,
     tries: u32,
     /// Ends with the lease.
     _prefetch: Prefetch,
@@ -72,6 +81,7 @@ pub(super) struct State {
     known: HashMap<MessageKey, watch::Receiver<Option<Taken>>>,
     known_order: VecDeque<MessageKey>,
     withdrawn: VecDeque<MessageKey>,
+    overdue: Overdue,
 }
 
 /// What a `State` begins with.
@@ -82,6 +92,8 @@ pub(super) struct Beginning {
     pub queue: Queue,
     pub window: usize,
     pub grace: Duration,
+    /// None: an overlay may take as long as it likes.
+    pub ack_grace: Option<Duration>,
     pub enabled: bool,
     pub paused: bool,
     pub volume: f32,
@@ -92,8 +104,8 @@ pub(super) struct Beginning {
 
 impl State {
     pub fn new(beginning: Beginning) -> Self {
-        let Beginning { desk, names, store, queue, window, grace, enabled, paused, volume, muted, voices, nicknames } =
-            beginning;
+        let Beginning { desk, names, store, queue, window, grace, ack_grace, .. } = beginning;
+        let Beginning { enabled, paused, volume, muted, voices, nicknames, .. } = beginning;
         Self {
             desk,
             names,
@@ -117,6 +129,7 @@ impl State {
             known: HashMap::new(),
             known_order: VecDeque::new(),
             withdrawn: VecDeque::new(),
+            overdue: Overdue::new(ack_grace),
         }
     }
 
@@ -171,7 +184,7 @@ impl State {
     /// Hands over what can be handed over.
     pub fn pump(&mut self) {
         self.elect();
-        while self.ready && !self.paused && self.overlays.speaking().is_some() && self.leased.len() < self.window {
+        while self.ready && !self.paused && self.overlays.speaking().is_some() && self.under_way() < self.window {
             // A plain listener is handed everything: no more than its connection takes.
             if self.overlays.is_plain() && self.overlays.room() < 2 {
                 break;
@@ -184,6 +197,16 @@ impl State {
         self.gauges.show(self.queue.len(), self.queue.held_len(), self.leased.len(), self.overlays.len());
     }
 
+    /// What overlays have and may still play.
+    fn under_way(&self) -> usize {
+        self.leased.iter().filter(|lease| !lease.overdue).count()
+    }
+
+    /// What is playing, or will be next.
+    pub fn current(&self) -> Option<&Lease> {
+        self.leased.iter().find(|lease| !lease.overdue)
+    }
+
     fn lease(&mut self, item: Arc<Numbered>) {
         let told = self.names.item(&item, self.volume);
         self.overlays.tell_all(&told);
@@ -194,7 +217,16 @@ impl State {
             self.end_soon(Gone { item, outcome: Outcome::Finished, reason: "it was handed over".to_owned() });
         } else {
             self.store.set_stage(item.sequence, Stage::Leased);
-            self.leased.push_back(Lease { item, started: false, tries: 1, _prefetch: prefetch });
+            self.leased.push_back(Lease {
+                item,
+                started: false,
+                reason: None,
+                overdue: false,
+                duration: None,
+                delivered: false,
+                tries: 1,
+                _prefetch: prefetch,
+            });
         }
     }
 
@@ -212,8 +244,13 @@ impl State {
     }
 
     fn resend(&mut self, to: Connection) {
+        // In their turn: there may be many.
+        let (overdue, leased) = std::mem::take(&mut self.leased).into_iter().partition(|lease| lease.overdue);
+        self.leased = leased;
+        overdue.into_iter().for_each(|lease: Lease| self.queue.put_back(lease.item));
         for lease in &mut self.leased {
             lease.started = false;
+            lease.delivered = false;
             let told = self.names.item(&lease.item, self.volume);
             self.overlays.tell(to, &told);
         }
@@ -243,7 +280,7 @@ impl State {
         if speaking {
             self.resend(connection);
         } else {
-            for lease in &self.leased {
+            for lease in self.leased.iter().filter(|lease| !lease.overdue) {
                 let told = self.names.item(&lease.item, self.volume);
                 self.overlays.tell(connection, &told);
                 if lease.started {
@@ -297,6 +334,52 @@ impl State {
             self.end_soon(gone);
         }
         self.pump();
+        let speaking = self.overlays.speaking().filter(|_| !self.paused && !self.overlays.is_plain());
+        let playing = speaking.zip(self.current()).map(|(connection, lease)| Playing {
+            sequence: lease.item.sequence,
+            connection,
+            duration: lease.duration,
+            delivered: lease.delivered,
+            started: lease.started,
+        });
+        if let (Some(silent), Some(playing)) = (self.overdue.look(playing, Instant::now()), playing) {
+            self.give_up(playing.sequence, silent);
+        }
+    }
+
+    /// The overlay that speaks has not told what became of an item: another one is asked to play it. Where there is none, a
+    /// paid one waits for an overlay to come, and any other is over.
+    fn give_up(&mut self, sequence: Sequence, silent: Duration) {
+        let Some(overlay) = self.overlays.distrust() else { return };
+        let reason =
+            format!("the overlay {overlay:?} did not tell within {:.1} s that it played it", silent.as_secs_f64());
+        tracing::warn!(reason, "a chat item is overdue");
+        self.gauges.overdue.increment(1);
+        let another = self.overlays.has_another();
+        let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) else { return };
+        if another {
+            lease.reason = Some(format!("{reason}; another one is asked"));
+        } else if lease.item.is_paid() {
+            lease.overdue = true;
+            lease.reason = Some(format!("{reason}; it is said again once an overlay comes"));
+        } else {
+            self.end_item(sequence, Outcome::Failed, &reason);
+        }
+        self.pump();
+    }
+
+    /// The sound of an item is made, and so long.
+    pub fn made(&mut self, sequence: Sequence, duration: Duration) {
+        if let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) {
+            lease.duration = Some(duration);
+        }
+    }
+
+    /// The sound of an item was sent to its end.
+    pub fn delivered(&mut self, sequence: Sequence) {
+        if let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) {
+            lease.delivered = true;
+        }
     }
 
     /// False: it has ended, or nobody has it.
@@ -362,7 +445,7 @@ impl State {
     /// With what is shown of its state.
     pub fn find(&self, sequence: Sequence) -> Option<(&Arc<Numbered>, &'static str, Option<&str>)> {
         if let Some(lease) = self.leased.iter().find(|lease| lease.item.sequence == sequence) {
-            return Some((&lease.item, "playing", None));
+            return Some((&lease.item, "playing", lease.reason.as_deref()));
         }
         if let Some(item) = self.queue.find(sequence) {
             let held = self.queue.held().any(|(held, _)| held.sequence == sequence);

@@ -47,6 +47,7 @@ enum Step {
     Finished(u64),
     Failed(u64),
     Skip(u64),
+    GiveUp,
     Withdraw(u8),
     Pause(bool),
     Approve(u64),
@@ -64,6 +65,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => sequence().prop_map(Step::Finished),
         1 => sequence().prop_map(Step::Failed),
         1 => sequence().prop_map(Step::Skip),
+        2 => Just(Step::GiveUp),
         1 => (0..4_u8).prop_map(Step::Withdraw),
         1 => any::<bool>().prop_map(Step::Pause),
         1 => sequence().prop_map(Step::Approve),
@@ -87,6 +89,7 @@ fn state(store: &Arc<Store>) -> State {
         queue: Queue::new(LIMITS),
         window: 2,
         grace: Duration::ZERO,
+        ack_grace: None,
         enabled: true,
         paused: false,
         volume: 1.0,
@@ -161,6 +164,10 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             }
             Step::Failed(sequence) => drop(state.failed(sequence, "it failed")),
             Step::Skip(sequence) => drop(state.end_item(sequence, Outcome::Skipped, "skipped")),
+            Step::GiveUp => {
+                let playing = state.current().map(|lease| lease.item.sequence);
+                playing.into_iter().for_each(|sequence| state.give_up(sequence, Duration::ZERO));
+            }
             Step::Withdraw(user) => {
                 let name = format!("u{user}");
                 state.withdraw(None, |item| item.item.user.id == name, "muted");
@@ -185,9 +192,10 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
         }
         let inside = state.queue.len() + state.queue.held_len() + state.leased.len();
         prop_assert_eq!(inside + once.len(), admitted as usize, "none is lost");
-        prop_assert!(state.leased.len() <= 2);
+        prop_assert!(state.under_way() <= 2);
+        prop_assert!(state.leased.iter().all(|lease| !lease.overdue || lease.item.is_paid()));
         let idle = !state.paused && state.overlays.speaking().is_some();
-        prop_assert!(!idle || state.leased.len() == 2 || state.queue.len() == 0, "somebody waits for nothing");
+        prop_assert!(!idle || state.under_way() == 2 || state.queue.len() == 0, "somebody waits for nothing");
     }
     Ok(())
 }

@@ -162,7 +162,7 @@ pub struct RefusedView {
 /// `GET /v1/chat/queue`
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct QueueView {
-    /// What overlays have: the first is playing, or will be next.
+    /// What overlays have: the first is playing, or will be next. `reason` tells of one whose end was not told in time.
     pub playing: Vec<ItemView>,
     /// In the order in which they will be heard if nothing else comes.
     pub waiting: Vec<ItemView>,

@@ -39,10 +39,19 @@ const CAPABILITIES: &str = "CAP REQ :twitch.tv/tags twitch.tv/commands";
 /// Signs in with the device flow.
 ///
 /// # Errors
-/// No application is configured, or Twitch does not answer.
+/// No application is configured, or a token that goes before; Twitch does not answer.
 pub async fn sign_in(chat: &config::Chat) -> Result<SignIn, TokenError> {
+    if !chat.twitch.token.is_empty() {
+        return Err(TokenError::Refused("chat.twitch.token is set and goes before a sign-in; remove it first".into()));
+    }
     let context = Context::new(chat).map_err(|error| TokenError::Refused(error.to_string()))?;
     SignIn::begin(&chat.twitch, context).await
+}
+
+/// Whether somebody has signed in, now or before; if it was told, who.
+#[must_use]
+pub fn signed_in(chat: &config::Chat) -> Option<Option<String>> {
+    token::kept_login(&chat.directory)
 }
 
 pub(super) struct Source {
@@ -121,9 +130,9 @@ impl Source {
         if let Some(token) = token.filter(|_| self.settings.redemptions) {
             warning = eventsub::lacks(&token, &self.channel);
             if warning.is_none() {
-                let (url, api_url) = (self.settings.eventsub_url.clone(), self.settings.api_url.clone());
                 let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-                tasks.spawn(EventSub::new(self.context.clone(), url, api_url, token, backoff).run(tell));
+                let (context, settings) = (self.context.clone(), self.settings.clone());
+                tasks.spawn(EventSub::new(context, settings, token, backoff).run(tell));
             }
         }
         outlet.connected(warning);

@@ -41,6 +41,8 @@ pub struct ChatQueue {
     pub ahead: usize,
     /// An overlay whose connection is gone may come back for so long before another one speaks.
     pub grace_s: f64,
+    /// Beyond an item's own duration, for an overlay that is connected to tell that it played it; 0: for ever.
+    pub ack_grace_s: f64,
     /// Ended items that the database remembers.
     pub keep: usize,
 }
@@ -81,6 +83,7 @@ impl Default for ChatQueue {
             max_age_s: 900.0,
             ahead: 1,
             grace_s: 2.0,
+            ack_grace_s: 15.0,
             keep: 20_000,
         }
     }

@@ -213,6 +213,11 @@ const RULES: &[Rule] = &[
         fault: |config| unless((1..=16).contains(&config.chat.queue.ahead), &config.chat.queue.ahead),
     },
     Rule { key: "chat.queue.grace_s", must_be: SPAN_OR_ZERO, fault: |config| span_or_zero(config.chat.queue.grace_s) },
+    Rule {
+        key: "chat.queue.ack_grace_s",
+        must_be: SPAN_OR_ZERO,
+        fault: |config| span_or_zero(config.chat.queue.ack_grace_s),
+    },
     Rule { key: "chat.queue.keep", must_be: COUNT, fault: |config| count(config.chat.queue.keep) },
     Rule {
         key: "chat.voices.pool",

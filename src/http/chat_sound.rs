@@ -1,11 +1,13 @@
 //! `GET /v1/chat/items/{id}/audio` and `…/speech`: the sound of an item, as every other speech is sent.
 
-use std::sync::Arc;
+use std::{sync::Arc, task::Poll};
 
 use axum::{
+    body::Body,
     extract::{Extension, Path, Query, Request, State, rejection::PathRejection, rejection::QueryRejection},
     response::Response,
 };
+use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -20,7 +22,7 @@ use super::{
     native,
     openapi::{ChatItemErrors, Sound},
 };
-use crate::{audio::Format, error::Error, speech::Level};
+use crate::{audio::Format, chat::Desk, error::Error, speech::Level};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -95,5 +97,20 @@ async fn speak(
         params: serde_json::Map::new(),
         ignored: None,
     };
-    call::answer(app, Caller { parts: &parts, arrival, route: Route::Chat }, call).await
+    let response = call::answer(app, Caller { parts: &parts, arrival, route: Route::Chat }, call).await?;
+    Ok(watched(response, Arc::clone(desk), id))
+}
+
+/// The desk is told once the sound was sent to its end: then an overlay has no reason to be late.
+fn watched(response: Response, desk: Arc<Desk>, id: String) -> Response {
+    if !response.status().is_success() {
+        return response;
+    }
+    response.map(|body| {
+        let sent = stream::poll_fn(move |_| {
+            desk.delivered(&id);
+            Poll::Ready(None)
+        });
+        Body::from_stream(body.into_data_stream().chain(sent))
+    })
 }

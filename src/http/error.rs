@@ -10,7 +10,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{chat::webhook::Refusal, error::Error};
+use crate::{
+    chat::{twitch::TokenError, webhook::Refusal},
+    error::Error,
+};
 
 /// The classes of OpenAI's `error.type` that we use.
 const INVALID_REQUEST: &str = "invalid_request_error";
@@ -151,6 +154,16 @@ impl ApiError {
             Refusal::Body(_) => (StatusCode::BAD_REQUEST, INVALID_REQUEST),
         };
         Self::new(status, kind, refusal.code(), refusal.to_string())
+    }
+
+    #[must_use]
+    pub fn sign_in(error: &TokenError) -> Self {
+        match error {
+            TokenError::Refused(reason) => Self::invalid(StatusCode::CONFLICT, "sign_in_refused", reason),
+            TokenError::Unreachable(reason) => {
+                Self::new(StatusCode::BAD_GATEWAY, SERVER, "platform_unreachable", reason)
+            }
+        }
     }
 
     /// A bug of ours; what it was is in the log.

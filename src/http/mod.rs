@@ -5,6 +5,7 @@ mod body;
 mod call;
 mod chat;
 mod chat_message;
+mod chat_sign_in;
 mod chat_sound;
 mod chat_stream;
 mod chat_webhook;
@@ -157,6 +158,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/chat/items/{id}/audio", get(chat_sound::audio))
         .route("/v1/chat/items/{id}/speech", get(chat_sound::speech))
         .route("/v1/chat/webhook", post(chat_webhook::take))
+        .route("/v1/chat/twitch/sign-in", get(chat_sign_in::state).post(chat_sign_in::begin))
         .route("/v1/chat/start", post(chat::start))
         .route("/v1/chat/stop", post(chat::stop))
         .route("/v1/chat/enqueue", post(chat::enqueue))

@@ -258,6 +258,17 @@ def config_check(config: ConfigFile = None, assignments: Assignments = None) -> 
     return 0
 
 
+@chat_app.command("sign-in")
+def chat_sign_in(
+    platform: Annotated[chatting.Platform, typer.Argument(help="Where to sign in.")],
+    config: ConfigFile = None,
+    assignments: Assignments = None,
+) -> int:
+    """Sign the running server in: shows what to type where, and waits until that is done."""
+    chatting.sign_in(settings.load(config, {}, assignments or [], log_level=settings.QUIET), platform)
+    return 0
+
+
 @chat_app.command("token")
 def chat_token(
     address: Annotated[bool, typer.Option("--url", help="The whole address, for OBS's browser source.")] = False,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import http.client
 import json
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ishowtts.cli.failure import Failure
 
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from ishowtts._native import Config
 
 TOKEN_FILE = "overlay-token"
+ANSWER_S = 30.0
+POLL_S = 1.0
 
 
 def token(config: Config) -> str:
@@ -31,6 +36,49 @@ def token(config: Config) -> str:
 
 def overlay_address(config: Config) -> str:
     """What OBS is given as the address of a browser source."""
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    host = _host(config)
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{config.port}/overlay?token={token(config)}"
+
+
+def _host(config: Config) -> str:
+    return "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+
+
+class Platform(str, enum.Enum):
+    """Where the server can sign in."""
+
+    TWITCH = "twitch"
+
+
+def sign_in(config: Config, platform: Platform) -> None:
+    """Has the running server sign in, and waits until somebody has agreed. The server goes on if this ends before.
+
+    Raises Failure if there is no server, or nobody agreed.
+    """
+    path = f"/v1/chat/{platform.value}/sign-in"
+    told = _ask(config, "POST", path)
+    if told["state"] == "pending":
+        print(f"open {told['address']} and type {told['user_code']}", flush=True)
+    while told["state"] == "pending":
+        time.sleep(POLL_S)
+        told = _ask(config, "GET", path)
+    if told["state"] != "done":
+        raise Failure(told.get("reason", "the sign-in is over"), "run it again for another code")
+    print(f"signed in as {told['login']}" if told["login"] else "signed in")
+
+
+def _ask(config: Config, method: str, path: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(_host(config), config.port, timeout=ANSWER_S)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = f"no server answers at {_host(config)}:{config.port} ({error})"
+        raise Failure(cause, "`ishowtts serve` starts one") from error
+    finally:
+        connection.close()
+    if response.status != http.client.OK:
+        raise Failure(answer.get("error", {}).get("message", f"the server answered {response.status}"))
+    return dict(answer)

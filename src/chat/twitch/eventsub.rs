@@ -6,10 +6,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::token::Token;
-use crate::chat::{
-    Kind, Message, Platform, Roles, User,
-    source::{Backoff, Context, Frame, Seen, Silence, Socket},
+use super::token::{self, Token};
+use crate::{
+    chat::{
+        Kind, Message, Platform, Roles, User,
+        source::{Backoff, Context, Frame, Seen, Silence, Socket},
+    },
+    config,
 };
 
 pub(super) const SCOPE: &str = "channel:read:redemptions";
@@ -96,8 +99,7 @@ pub(super) enum Told {
 
 pub(super) struct EventSub {
     context: Context,
-    url: String,
-    api_url: String,
+    settings: config::Twitch,
     token: Token,
     socket: Option<(Socket, Duration)>,
     seen: Seen,
@@ -105,8 +107,8 @@ pub(super) struct EventSub {
 }
 
 impl EventSub {
-    pub(super) fn new(context: Context, url: String, api_url: String, token: Token, backoff: Backoff) -> Self {
-        Self { context, url, api_url, token, socket: None, seen: Seen::default(), backoff }
+    pub(super) fn new(context: Context, settings: config::Twitch, token: Token, backoff: Backoff) -> Self {
+        Self { context, settings, token, socket: None, seen: Seen::default(), backoff }
     }
 
     /// Until nothing can mend it, or nobody listens.
@@ -154,13 +156,13 @@ impl EventSub {
         }
     }
 
-    async fn connect(&self) -> Result<(Socket, Duration), Refused> {
+    async fn connect(&mut self) -> Result<(Socket, Duration), Refused> {
         let Some(user_id) = self.token.user_id.as_deref() else {
             return Err(Refused { reason: "the token belongs to no user".into(), for_good: true });
         };
         let again = |reason: String| Refused { reason, for_good: false };
-        let (socket, session, keepalive) = welcome(&self.url, &self.context).await.map_err(again)?;
-        let url = format!("{}/eventsub/subscriptions", self.api_url);
+        let (socket, session, keepalive) = welcome(&self.settings.eventsub_url, &self.context).await.map_err(again)?;
+        let url = format!("{}/eventsub/subscriptions", self.settings.api_url);
         let wanted = json!({
             "type": REDEEMED, "version": "1",
             "condition": {"broadcaster_user_id": user_id},
@@ -174,8 +176,20 @@ impl EventSub {
         match answer.status {
             // 409: this session has it already.
             200..=299 | 409 => Ok((socket, keepalive)),
+            401 if self.renew().await => Err(again("the token had expired; there is a new one".to_owned())),
             400 | 401 | 403 => Err(Refused { reason: format!("Twitch says: {told}"), for_good: true }),
             status => Err(again(format!("answer {status}: {told}"))),
+        }
+    }
+
+    /// Tokens last for hours, connections for longer. True: there is another one.
+    async fn renew(&mut self) -> bool {
+        match token::current(&self.settings, &self.context).await {
+            Ok(Some(token)) if token.access != self.token.access => {
+                self.token = token;
+                true
+            }
+            _ => false,
         }
     }
 }

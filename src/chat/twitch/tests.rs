@@ -208,8 +208,78 @@ async fn the_device_flow_keeps_what_it_is_given() {
     chat.twitch.auth_url = accounts().await;
     let sign_in = sign_in(&chat).await.expect("begun");
     assert_eq!((sign_in.address.as_str(), sign_in.user_code.as_str()), ("https://x", "ABCD"));
-    sign_in.wait().await.expect("agreed");
-    assert_eq!(kept(&chat.directory), json!({"client_id": "c", "access_token": "new", "refresh_token": "r"}));
+    assert_eq!(sign_in.wait().await, Ok(Some("bar".to_owned())));
+    let expected = json!({"client_id": "c", "access_token": "new", "refresh_token": "r", "login": "bar"});
+    assert_eq!(kept(&chat.directory), expected);
+    assert_eq!(signed_in(&chat), Some(Some("bar".to_owned())));
+    chat.twitch.token = "mine".into();
+    assert!(matches!(super::sign_in(&chat).await, Err(TokenError::Refused(reason)) if reason.contains("twitch.token")));
+}
+
+/// Two channels: a refresh token is good for one use, and an EventSub that comes back may find its token expired.
+#[tokio::test]
+async fn connections_that_begin_together_refresh_once() {
+    let uses = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&uses);
+    let auth_url = testing::http(move |path, headers, body| match path {
+        "/validate" if headers["authorization"] == "OAuth new" => (200, json!({"client_id": "c", "login": "bar"})),
+        "/validate" => (401, json!({"status": 401})),
+        "/token"
+            if body.contains("refresh_token=one&")
+                && counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 =>
+        {
+            (200, json!({"access_token": "new", "refresh_token": "two"}))
+        }
+        _ => (400, json!({"status": 400, "message": "Invalid refresh token"})),
+    })
+    .await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let old = json!({"client_id": "c", "access_token": "old", "refresh_token": "one"});
+    std::fs::write(directory.path().join(token::FILE), old.to_string()).expect("written");
+    let chat = config::Chat { directory: directory.path().to_owned(), ..config::Chat::default() };
+    let settings = config::Twitch { auth_url, ..config::Twitch::default() };
+    let context = Context::new(&chat).expect("good settings");
+    let (one, other) = tokio::join!(token::current(&settings, &context), token::current(&settings, &context));
+    for token in [one, other] {
+        assert_eq!(token.expect("signed in").expect("a token").access.reveal(), "new");
+    }
+    assert_eq!(uses.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn channel_points_are_heard_again_after_their_token_expired() {
+    let (points, points_address) = server().await;
+    let auth_url = accounts().await;
+    let api_url = testing::http(|_, headers, _| match headers["authorization"].to_str() {
+        Ok("Bearer new") => (202, json!({"data": []})),
+        _ => (401, json!({"status": 401, "message": "Invalid OAuth token"})),
+    })
+    .await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let fresh = json!({"client_id": "c", "access_token": "new", "refresh_token": "refresh"});
+    std::fs::write(directory.path().join(token::FILE), fresh.to_string()).expect("written");
+    let chat = config::Chat { directory: directory.path().to_owned(), ..config::Chat::default() };
+    let eventsub_url = format!("ws://{points_address}");
+    let settings = config::Twitch { auth_url, api_url, eventsub_url, ..config::Twitch::default() };
+    let old = Token {
+        access: "old".into(),
+        client_id: "c".into(),
+        login: Some("bar".into()),
+        user_id: Some("1337".into()),
+        scopes: vec![eventsub::SCOPE.into()],
+    };
+    let context = Context::new(&chat).expect("good settings");
+    let (tell, mut told) = mpsc::channel(1);
+    let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(1));
+    let task = tokio::spawn(EventSub::new(context, settings, old, backoff).run(tell));
+    let lines: Vec<&str> = include_str!("fixtures/eventsub.jsonl").lines().collect();
+    let mut refused = accept(&points).await;
+    say(&mut refused, lines[0]).await;
+    let mut taken = accept(&points).await;
+    say(&mut taken, lines[0]).await;
+    say(&mut taken, lines[2]).await;
+    assert!(matches!(told.recv().await, Some(eventsub::Told::Redeemed(_))));
+    task.abort();
 }
 
 #[tokio::test]

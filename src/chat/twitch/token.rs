@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use super::eventsub::SCOPE;
 use crate::{
@@ -19,6 +20,10 @@ use crate::{
 pub(super) const FILE: &str = "twitch.json";
 const SCOPES: [&str; 2] = ["chat:read", SCOPE];
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// What a server that says `slow_down` adds to the wait (RFC 8628, 3.5).
+const SLOWER: Duration = Duration::from_secs(5);
+/// Held while the file is read and written: a refresh token is good for one use, and every channel has a connection.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 #[derive(Debug, Clone)]
 pub(super) struct Token {
@@ -35,6 +40,9 @@ struct Kept {
     client_id: String,
     access_token: Secret,
     refresh_token: Secret,
+    /// Whose they are, where Twitch has told.
+    #[serde(default)]
+    login: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -63,6 +71,7 @@ pub(super) async fn current(settings: &config::Twitch, context: &Context) -> Res
         };
     }
     let path = context.directory.join(FILE);
+    let _turn = TURN.lock().await;
     let Some(kept) = read(&path)? else { return Ok(None) };
     if let Some(token) = validate(settings, context, &kept.access_token).await? {
         return Ok(Some(token));
@@ -100,7 +109,8 @@ async fn refresh(settings: &config::Twitch, context: &Context, kept: &Kept) -> R
     if matches!(answer.status, 400 | 401) {
         return Err(TokenError::Refused("the sign-in with Twitch is over; sign in again".into()));
     }
-    let fresh = granted(&expect_success(answer)?, &kept.client_id)?;
+    let mut fresh = granted(&expect_success(answer)?, &kept.client_id)?;
+    fresh.login.clone_from(&kept.login);
     // A refresh token is good for one use: the new one must be on the disk before anything else.
     write(&context.directory.join(FILE), &fresh)?;
     Ok(fresh)
@@ -130,25 +140,26 @@ impl SignIn {
         let answer = context.http.post_form(&format!("{}/device", settings.auth_url), &form).await?;
         let answer = expect_success(answer)?;
         let word = |key: &str| answer.json.get(key).and_then(Value::as_str).map(str::to_owned);
-        let number = |key: &str| answer.json.get(key).and_then(Value::as_u64);
+        let expires = answer.json.get("expires_in").and_then(Value::as_u64);
+        let seconds = answer.json.get("interval").and_then(Value::as_f64);
         let strange = || TokenError::Unreachable("Twitch's answer to the sign-in is not understood".into());
-        let expires = Duration::from_secs(number("expires_in").unwrap_or(1800).min(86_400));
+        let expires = Duration::from_secs(expires.unwrap_or(1800).min(86_400));
         Ok(Self {
             address: word("verification_uri").ok_or_else(strange)?,
             user_code: word("user_code").ok_or_else(strange)?,
             expires_at: SystemTime::now() + expires,
-            interval: Duration::from_secs(number("interval").unwrap_or(5).clamp(1, 60)),
+            interval: Duration::from_secs_f64(seconds.unwrap_or(5.0).clamp(0.1, 60.0)),
             device_code: Secret::from(word("device_code").ok_or_else(strange)?),
             settings: settings.clone(),
             context,
         })
     }
 
-    /// Comes back once the user has agreed; then the tokens are kept.
+    /// Comes back once the user has agreed; then the tokens are kept. The answer is whose they are, if Twitch tells.
     ///
     /// # Errors
     /// The user refused, took too long, or the tokens cannot be kept.
-    pub async fn wait(self) -> Result<(), TokenError> {
+    pub async fn wait(self) -> Result<Option<String>, TokenError> {
         let scopes = SCOPES.join(" ");
         let form = [
             ("client_id", self.settings.client_id.as_str()),
@@ -157,21 +168,73 @@ impl SignIn {
             ("grant_type", DEVICE_GRANT),
         ];
         let url = format!("{}/token", self.settings.auth_url);
-        while SystemTime::now() < self.expires_at {
-            tokio::time::sleep(self.interval).await;
+        let mut interval = self.interval;
+        while SystemTime::now() + interval < self.expires_at {
+            tokio::time::sleep(interval).await;
             // A network that fails for a moment does not end the sign-in.
             let Ok(answer) = self.context.http.post_form(&url, &form).await else { continue };
-            if answer.is_success() {
-                let kept = granted(&answer, &self.settings.client_id)?;
-                return write(&self.context.directory.join(FILE), &kept);
-            }
-            let told = answer.json.get("message").and_then(Value::as_str).unwrap_or_default();
-            if answer.status == 400 && told != "authorization_pending" && told != "slow_down" {
-                return Err(TokenError::Refused(format!("Twitch says: {told}")));
+            match Polled::of(&answer, &self.settings.client_id)? {
+                Polled::Granted(kept) => return self.keep(kept).await,
+                Polled::Pending => {}
+                Polled::Slower => interval += SLOWER,
             }
         }
-        Err(TokenError::Refused("nobody signed in in time".into()))
+        Err(TokenError::Refused(TOO_LATE.into()))
     }
+
+    async fn keep(&self, mut kept: Kept) -> Result<Option<String>, TokenError> {
+        let path = self.context.directory.join(FILE);
+        let _turn = TURN.lock().await;
+        // First what cannot be had again.
+        write(&path, &kept)?;
+        if let Ok(Some(token)) = validate(&self.settings, &self.context, &kept.access_token).await {
+            kept.login = token.login;
+            write(&path, &kept)?;
+        }
+        Ok(kept.login)
+    }
+}
+
+const TOO_LATE: &str = "nobody signed in in time";
+
+/// What asking for the tokens of a sign-in is answered.
+#[derive(Debug)]
+enum Polled {
+    Granted(Kept),
+    Pending,
+    Slower,
+}
+
+impl Polled {
+    /// Twitch has the word in `message`, the standard in `error`.
+    fn of(answer: &Answer, client_id: &str) -> Result<Self, TokenError> {
+        if answer.is_success() {
+            return granted(answer, client_id).map(Self::Granted);
+        }
+        let word = |key: &str| answer.json.get(key).and_then(Value::as_str);
+        let refused = |reason: &str| Err(TokenError::Refused(reason.to_owned()));
+        let told = [word("message"), word("error")];
+        let says = |expected: &str| told.iter().flatten().any(|told| told.eq_ignore_ascii_case(expected));
+        if says("authorization_pending") {
+            Ok(Self::Pending)
+        } else if says("slow_down") || answer.status == 429 {
+            Ok(Self::Slower)
+        } else if says("access_denied") {
+            refused("somebody refused the sign-in")
+        } else if says("expired_token") {
+            refused(TOO_LATE)
+        } else if (400..500).contains(&answer.status) {
+            refused(&format!("Twitch says: {}", told[0].or(told[1]).unwrap_or_default()))
+        } else {
+            // A server that is ill for a moment does not end the sign-in either.
+            Ok(Self::Pending)
+        }
+    }
+}
+
+/// Whether somebody has signed in before; if it was told, who.
+pub(super) fn kept_login(directory: &Path) -> Option<Option<String>> {
+    read(&directory.join(FILE)).ok().flatten().map(|kept| kept.login)
 }
 
 fn expect_success(answer: Answer) -> Result<Answer, TokenError> {
@@ -191,7 +254,7 @@ fn granted(answer: &Answer, client_id: &str) -> Result<Kept, TokenError> {
     let word = |key: &str| answer.json.get(key).and_then(Value::as_str).map(Secret::from);
     match (word("access_token"), word("refresh_token")) {
         (Some(access_token), Some(refresh_token)) => {
-            Ok(Kept { client_id: client_id.to_owned(), access_token, refresh_token })
+            Ok(Kept { client_id: client_id.to_owned(), access_token, refresh_token, login: None })
         }
         _ => Err(TokenError::Unreachable("Twitch's answer holds no tokens".into())),
     }
@@ -231,4 +294,36 @@ fn write(path: &Path, kept: &Kept) -> Result<(), TokenError> {
         std::fs::rename(&fresh, path)
     };
     writing().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn polled(status: u16, json: Value) -> Result<Polled, TokenError> {
+        Polled::of(&Answer { status, json }, "c")
+    }
+
+    #[test]
+    fn answers_to_a_sign_in_that_waits() {
+        let says = |word: &str| json!({"status": 400, "message": word});
+        assert!(matches!(polled(400, says("authorization_pending")), Ok(Polled::Pending)));
+        assert!(matches!(polled(400, json!({"error": "authorization_pending"})), Ok(Polled::Pending)));
+        assert!(matches!(polled(503, Value::Null), Ok(Polled::Pending)));
+        assert!(matches!(polled(400, json!({"error": "slow_down"})), Ok(Polled::Slower)));
+        assert!(matches!(polled(429, Value::Null), Ok(Polled::Slower)));
+        for (status, json, reason) in [
+            (400, json!({"error": "access_denied"}), "somebody refused the sign-in"),
+            (400, says("expired_token"), TOO_LATE),
+            (400, says("invalid device code"), "Twitch says: invalid device code"),
+            (403, says("invalid client"), "Twitch says: invalid client"),
+        ] {
+            assert_eq!(polled(status, json).expect_err("refused"), TokenError::Refused(reason.into()));
+        }
+        let tokens = json!({"access_token": "a", "refresh_token": "r"});
+        assert!(matches!(polled(200, tokens), Ok(Polled::Granted(kept)) if kept.client_id == "c"));
+        assert!(matches!(polled(200, json!({})), Err(TokenError::Unreachable(_))));
+    }
 }

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     audio::Format,
-    chat::{ChatEvent, webhook},
+    chat::{ChatEvent, twitch::TokenError, webhook},
     error::Error,
 };
 
@@ -54,6 +54,8 @@ pub struct ChatStream;
 pub struct ChatErrors;
 /// What a request about one item of the chat may be answered.
 pub struct ChatItemErrors;
+/// What beginning to sign in with a platform may be answered.
+pub struct SignInErrors;
 /// What a signed message may be answered.
 pub struct WebhookErrors;
 /// What a request to speak may be answered.
@@ -193,6 +195,15 @@ impl IntoResponses for WebhookErrors {
         let body = Refusal::Body("the body has no \"user\"".to_owned());
         let refusals = [Refusal::Disabled, Refusal::Signature, Refusal::Time, Refusal::Replayed, Refusal::Flood, body];
         let told = refusals.iter().map(ApiError::webhook);
+        by_status(chat_errors().into_iter().chain(told).collect())
+    }
+}
+
+impl IntoResponses for SignInErrors {
+    fn responses() -> Responses {
+        let refused = TokenError::Refused("set chat.twitch.client_id".to_owned());
+        let unreachable = TokenError::Unreachable("id.twitch.tv: no answer within 15 s".to_owned());
+        let told = [&refused, &unreachable].map(ApiError::sign_in);
         by_status(chat_errors().into_iter().chain(told).collect())
     }
 }

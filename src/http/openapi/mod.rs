@@ -18,7 +18,7 @@ use utoipa::OpenApi;
 pub use self::{
     answers::{
         CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
-        OriginalSpeechErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors, WebhookErrors,
+        OriginalSpeechErrors, SignInErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors, WebhookErrors,
     },
     requests::{
         CaptionRequest, OpenAiSpeechRequest, OriginalReferenceUpload, OriginalSpeechRequest, PlayQuery, PreviewRequest,
@@ -27,7 +27,7 @@ pub use self::{
     voices::{OriginalReferenceErrors, VoiceClip, VoiceClipErrors, VoiceErrors, VoiceRemoveErrors, VoiceUploadErrors},
 };
 use super::{
-    chat, chat_sound, chat_stream, chat_webhook, compat, compat_voices, danmaku, elevenlabs,
+    chat, chat_sign_in, chat_sound, chat_stream, chat_webhook, compat, compat_voices, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
     health, models, native, openai, speakerbot, voices as library, voices_change, voices_preview, web, ws,
@@ -96,6 +96,8 @@ use crate::chat::ChatEvent;
         chat_sound::speech,
         speakerbot::connect,
         chat_webhook::take,
+        chat_sign_in::begin,
+        chat_sign_in::state,
         compat::health,
         compat::voices,
         compat::speak,
