@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _MODULE = """
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,8 @@ class WhisperModel:
     def transcribe(self, samples, language=None, **_options):
         with ASKED.open("a") as asked:
             print(language, file=asked)
+        if "FAKE_WHISPER_STALLS" in os.environ:
+            time.sleep(60)
         said = SimpleNamespace(text=f" Heard as {language}.", no_speech_prob=0.0)
         return [said], SimpleNamespace(language=language or "de")
 """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import clips
 import fake_whisper
 import pytest
-from harness import Server, run, wait_until, wav_samples
+from harness import COMMAND, Server, environment, run, wait_until, wav_samples
 
 TEXT = "What is said in the clip."
 MANIFEST = 'id = "ID"\nname = "A"\nlanguages = ["en"]\nlicence = "MIT"\n[reference]\ntext = "Hi."\n'
@@ -127,6 +129,18 @@ class TestCommands:
         assert shown(tmp_path, "jorg")["reference_text"] == TEXT
         # Nothing was listened to for a text that was there.
         assert fake_whisper.asked(tmp_path / "whisper") == ["vi", "None"]
+
+    def test_ctrl_c_ends_the_listening(self, tmp_path: Path, clip: Path) -> None:
+        env = fake_whisper.put_into(tmp_path / "whisper") | {"FAKE_WHISPER_STALLS": "1"}
+        command = [COMMAND, "voices", "add", "mine", clip]
+        with subprocess.Popen(
+            command, env=environment(tmp_path) | env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as ended:
+            wait_until((tmp_path / "whisper" / "asked.txt").exists, "it listens")
+            ended.send_signal(signal.SIGINT)
+            told = ended.communicate(timeout=20)
+        assert (ended.returncode, *told) == (130, b"", b"")
+        assert run(["voices", "show", "mine"], tmp_path).returncode == 1
 
     def test_without_the_extra_it_is_told_how_to_have_it(self, tmp_path: Path, clip: Path) -> None:
         env = fake_whisper.put_nothing_into(tmp_path / "whisper")
