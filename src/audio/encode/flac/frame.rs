@@ -176,7 +176,7 @@ fn best_order(residuals: &mut [Vec<i32>; ORDERS]) -> usize {
 /// Partitions and their parameters for what is `missed` by a predictor of that order in a frame of `samples`.
 fn best_rice(missed: &[i32], samples: usize, order: usize) -> Rice {
     let finest =
-        (0..=FINEST).rev().find(|finest| samples % (1 << finest) == 0 && samples >> finest > order).unwrap_or(0);
+        (0..=FINEST).rev().find(|finest| samples.is_multiple_of(1 << finest) && samples >> finest > order).unwrap_or(0);
     let mut sums = [0u32; 1 << FINEST];
     for (codes, sum) in partitions(missed, samples, finest).zip(&mut sums) {
         *sum = codes.iter().map(|residual| folded(*residual)).sum();
@@ -185,10 +185,10 @@ fn best_rice(missed: &[i32], samples: usize, order: usize) -> Rice {
     for finer in (0..=finest).rev() {
         let size = samples >> finer;
         let mut rice = Rice { order: finer, parameters: [0; 1 << FINEST], bits: 0 };
-        for at in 0..1 << finer {
+        for (at, (sum, place)) in sums[..1 << finer].iter().zip(&mut rice.parameters).enumerate() {
             let codes = size - if at == 0 { order } else { 0 };
-            let (parameter, bits) = best_parameter(sums[at], codes as u32);
-            rice.parameters[at] = parameter;
+            let (parameter, bits) = best_parameter(*sum, codes as u32);
+            *place = parameter;
             rice.bits += u64::from(PARAMETER_BITS) + bits;
         }
         if rice.bits < best.bits {
