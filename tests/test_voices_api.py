@@ -321,31 +321,28 @@ class TestWhileItSpeaks:
     def test_a_voice_is_replaced_during_its_speech(self, start: Start) -> None:
         slow = Api(start(engine="fake", config="[engines.fake]\nstep_ms = 200\n"))
         slow.add("mine")
-        text = " ".join(f"This is sentence number {number} of them." for number in range(6))
-        folder = slow.server.home / "data" / "ishowtts" / "voices" / "mine"
+        clip = slow.server.home / "data" / "ishowtts" / "voices" / "mine" / "reference.wav"
 
-        def by_hand() -> None:
-            (folder / "reference.wav").write_bytes(clips.wav(350))
+        def version() -> str:
+            return str(slow.http.get("/v1/voices/mine").json()["version"])
 
-        whole = slow.server.speak(text, voice="mine", seed=7).body
-        for replace in (
-            lambda: slow.post("/v1/voices/mine", clips.wav(250)),
-            lambda: slow.post("/api/voices/mine/reference", clips.wav(300)),
-            lambda: slow.http.delete("/api/voices/mine/reference"),
-            by_hand,
+        for sentences, replace in (
+            (6, lambda: slow.post("/v1/voices/mine", clips.wav(250))),
+            (6, lambda: slow.post("/api/voices/mine/reference", clips.wav(300))),
+            (6, lambda: slow.http.delete("/api/voices/mine/reference")),
+            # Which is seen after a while.
+            (14, lambda: clip.write_bytes(clips.wav(350))),
         ):
-            version = slow.http.get("/v1/voices/mine").json()["version"]
+            text = " ".join(f"This is sentence number {number} of them." for number in range(sentences))
+            whole, before = slow.server.speak(text, voice="mine", seed=7).body, version()
             with slow.server.streaming(text, voice="mine", seed=7) as speech:
                 begun = speech.read(1000)
                 replace()
-                wait_until(
-                    lambda old=version: slow.http.get("/v1/voices/mine").json()["version"] != old,
-                    "the new version is there",
-                )
-                assert slow.server.metrics()['ishowtts_slots_in_use{engine="fake"}'] == 1, "it still speaks"
+                wait_until(lambda before=before: version() != before, "the new version is there")
+                meanwhile = slow.speak("mine")
+                assert slow.server.metrics()['ishowtts_queue_requests{engine="fake"}'] == 1, "it still speaks"
                 assert begun + speech.read() == whole
-            before, whole = whole, slow.server.speak(text, voice="mine", seed=7).body
-            assert whole != before
+            assert slow.speak("mine") == meanwhile, "whoever asks meanwhile gets the new one"
 
     def test_a_folder_that_changes_is_picked_up(self, api: Api) -> None:
         folder = api.server.home / "data" / "ishowtts" / "voices" / "byhand"

@@ -93,7 +93,6 @@ class TestWarmUp:
             assert server.speak("Hello.", voice="heart").status == 200
             assert server.speak("Hello.", voice="bad").error["code"] == "invalid_parameter"
 
-
     def test_their_loudness_is_measured_before_anybody_asks_and_when_they_change(self, tmp_path: Path) -> None:
         config = fake('preload = ["wren", "heart+pitch=2"]', "") + '[log]\nlevel = "info,ishowtts=debug"\n'
         with Server(tmp_path, engine="fake", config=config) as server:

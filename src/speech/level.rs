@@ -277,7 +277,7 @@ mod tests {
         let measured = || speech.levels.gains.lock().len();
         let before = measured();
         let clip: Vec<f32> = (0..16_000u16).map(|n| 0.3 * (0.2 * f32::from(n)).sin()).collect();
-        let voice = Arc::new(Voice::of_wav(wav_file(&clip, 8_000).into(), "What is said."));
+        let voice = Arc::new(Voice::of_wav(wav_file(&clip, 8_000), "What is said."));
         let visit = speech.levels.visit(&voice);
         assert_ne!(speech.gain(&Level::default(), &speech.links[0], &voice).await, 1.0);
         assert_eq!(measured(), before + 1);

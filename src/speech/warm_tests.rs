@@ -103,7 +103,7 @@ async fn a_voice_that_changes_while_the_engines_are_started_is_prepared() {
     let (changing, host) = (Arc::clone(&store), Eager(Arc::clone(&seen)));
     let start = Box::new(move |sink: Arc<dyn EventSink>| {
         let clip: Vec<f32> = (0..8_000u16).map(|n| 0.3 * (0.2 * f32::from(n)).sin()).collect();
-        changing.set_override("heart", Some(wav_file(&clip, 8_000).into()), None).expect("written");
+        changing.set_override("heart", Some(wav_file(&clip, 8_000)), None).expect("written");
         // As hosts do: events wait until the host is there.
         std::thread::spawn(move || sink.event(loaded()));
         Box::new(host) as Box<dyn Host>
