@@ -1,7 +1,7 @@
 //! A deterministic tone behind the same commands and events: for tests and simulations without Python.
 //!
 //! One thread steps, a second one prepares, as in the real hosts. Markers in a segment's text trigger faults:
-//! `[raise]`, `[nan]`, `[empty]`, `[silent]`, `[refuse]`, `[invalid]`, `[break]`. With `[choose]` it tells that it chose
+//! `[raise]`, `[nan]`, `[empty]`, `[silent]`, `[refuse]`, `[invalid]`, `[break]`; `[stumble]` the first time only. With `[choose]` it tells that it chose
 //! its steps, with `[hurry]` that it took fewer for want of time, if it was told of its time.
 
 use std::{
@@ -130,6 +130,7 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
     }
     sink.event(Event::Loaded(Box::new(options.info.clone())));
     let mut slots: BTreeMap<usize, Voicing> = BTreeMap::new();
+    let mut stumbled = false;
     while let Ok(command) = inbox.recv() {
         match command {
             Command::Admit { slot, ticket, segment, budget_ms, .. } => {
@@ -138,6 +139,8 @@ fn run(options: &FakeOptions, inbox: &mpsc::Receiver<Command>, sink: &dyn EventS
                 } else if segment.text.contains("[invalid]") {
                     let fault = Fault { kind: FaultKind::Invalid, message: "[invalid] is not valid".to_owned() };
                     sink.event(Event::Failed { ticket, fault });
+                } else if segment.text.contains("[stumble]") && !std::mem::replace(&mut stumbled, true) {
+                    sink.event(Event::Failed { ticket, fault: Fault::failed("RuntimeError") });
                 } else {
                     let steps_left = options.info.cost.steps;
                     let chosen = chosen(&segment.text, steps_left, budget_ms);

@@ -39,12 +39,14 @@ use crate::{
 #[schema(as = OriginalMessage)]
 pub struct Normalized {
     /// With the same one it is the same message.
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     id: String,
     platform: OriginalPlatform,
+    #[schema(max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     channel: String,
+    #[schema(max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     user_id: Option<String>,
-    #[schema(min_length = 1)]
+    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
     username: String,
     priority: OriginalPriority,
     content: Content,

@@ -81,7 +81,7 @@ impl Chat {
         Overlay { body: response.into_body(), rest: String::new() }
     }
 
-    async fn ack(&self, id: &Value, state: &str) -> Value {
+    pub async fn ack(&self, id: &Value, state: &str) -> Value {
         let answer = self.post("/v1/chat/ack", json!({"overlay": "obs", "id": id, "state": state})).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);
         answer.json()

@@ -1,11 +1,14 @@
 //! What must not reach the stream: names, people and engines that would embarrass whoever streams.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
 use super::{
     chat::{Chat, chat, chat_with},
     *,
 };
 use crate::config::Approval;
-use serde_json::{Value, json};
 
 async fn queue(chat: &Chat) -> Value {
     get(&chat.app, "/v1/chat/queue").await.json()
@@ -86,6 +89,30 @@ async fn a_language_is_spoken_though_its_engine_is_missing() {
     chat.enqueue("Ann", "今天天气真好，我们出去玩吧").await;
     let item = overlay.item().await;
     assert_eq!(get(&chat.app, item["audio_url"].as_str().expect("a URL")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_paid_for_is_not_given_up_because_an_engine_stumbled() {
+    let chat = chat().await;
+    let mut overlay = chat.listen("overlay=obs").await;
+    overlay.expect("hello").await;
+    let tip = json!({"platform": "twitch", "user": "Ann", "text": "[stumble] Thank you!",
+        "paid": {"amount": 5, "currency": "EUR"}});
+    chat.post("/v1/chat/enqueue", tip).await;
+    let item = overlay.item().await;
+    let sound = item["audio_url"].as_str().expect("a URL");
+    // The first try is under way when the item is told, and fails for whoever asks meanwhile.
+    let heard = async {
+        loop {
+            match get(&chat.app, sound).await.status.as_u16() {
+                200 => break,
+                404 => panic!("it was given up: {}", queue(&chat).await["ended"]),
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), heard).await.expect("it is spoken");
+    assert_eq!(chat.ack(&item["id"], "finished").await["counted"], true);
 }
 
 #[tokio::test]

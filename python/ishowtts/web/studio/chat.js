@@ -75,7 +75,8 @@ function past(item) {
   const line = item.rule === "muted" ? message(item) : message(item, mute(item));
   const outcome = make("span", { className: "badge" }, item.state ? t(`chat.state_${item.state}`) : t("chat.refused"));
   line.querySelector(".actions").append(outcome);
-  if (item.reason) line.append(why(item));
+  // Which rule let it in says nothing of how it ended.
+  if (item.reason) line.append(why(item.state ? { reason: item.reason } : item));
   return line;
 }
 
