@@ -1,11 +1,14 @@
 """A flood of chat while the server is killed: is every paid message said, and said once?
 
-    .venv/bin/python benches/chat_soak.py [--messages 20000] [--paid 200] [--kills 5] [--senders 4]
+    .venv/bin/python benches/chat_soak.py [--messages 20000] [--paid 200] [--kills 5] [--rate 400] [--retried 2000]
 
-Clients send the messages through `POST /v1/chat/enqueue`, again and again until each has an answer. One overlay plays
-as fast as it can and keeps what it finished, as a page does. Now and then the server is killed with SIGKILL. In the end
-every paid message must have been finished exactly once: at the overlay, in what the server counted, and in its
-database. After the last kill the server's memory is watched while half of the messages are still to come.
+The flood comes by IRC: viewers talk to a real ngircd, and a relay adds what Twitch adds. What is said while the server
+is down is lost, as Twitch sends no history; what the server has stored must not be. Beside it, a client sends messages
+through `POST /v1/chat/enqueue`, again and again until each has an answer: none of those may be missing. The rules are
+on, but those against floods; some messages hold a banned word, and must never be heard. One overlay plays as fast as it
+can and keeps what it finished, as a page does. Now and then the server is killed with SIGKILL. In the end every paid
+item must have been finished exactly once: at the overlay, in what the server counted, and in its database. After the
+last kill the server's memory is watched while half of the messages are still to come.
 """
 
 from __future__ import annotations
@@ -20,50 +23,123 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import programs
 
+from chat import settings
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from overlay import Overlay
+from chat_relay import Relay, Viewer, message_id
+from overlay import Heard, Overlay
 
-OPEN = ["--set", "chat.rules.user_max_per_minute=0", "--set", "chat.rules.duplicate_window_s=0"]
-"""No rule against floods."""
-SETTINGS = ["--engine", "fake", "--set", "speech.cache_mib=16", "--set", "log.level=error", *OPEN]
+BANNED = "cabbage"
+OPEN = ["chat.rules.duplicate_window_s=0", "chat.queue.keep=1000000", f'chat.rules.banned_words=["{BANNED}"]']
+"""No rule against floods; nothing is forgotten before it was counted."""
+ENGINE = ["--engine", "fake", "--set", "speech.cache_mib=16"]
+VIEWERS = 50
+BANNED_EVERY = 40
 PATIENCE_S = 900
 
 
-class Flood:
-    """Messages, and what became of them. Each sender has every n-th one."""
+class Killed:
+    """A server that is started again in the same home."""
 
-    def __init__(self, server: Killed, total: int, paid: int, senders: int) -> None:
-        self.server = server
-        self.messages = [self._message(index, total // paid) for index in range(total)]
-        self.answers: dict[str, dict[str, Any]] = {}
-        self.retries = 0
-        self.threads = [
-            threading.Thread(target=self._send, args=(self.messages[first::senders],), daemon=True)
-            for first in range(senders)
-        ]
+    def __init__(self, home: Path, relay: Relay) -> None:
+        self.home = home
+        self.relay = relay
+        self.arguments = [*ENGINE, *settings(relay), *(part for setting in OPEN for part in ("--set", setting))]
+        self.service = programs.at_home(home, self.arguments)
+        self.listening()
+
+    @property
+    def port(self) -> int:
+        return self.service.port
+
+    def listening(self) -> None:
+        wait(lambda: bool(self.relay.clients), "the server to be in the channel")
+
+    def kill(self) -> None:
+        self.service.process.send_signal(signal.SIGKILL)
+        self.service.process.wait()
+        self.service = programs.at_home(self.home, self.arguments)
+        self.listening()
+
+    def queue(self) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", "/v1/chat/queue")
+            return dict(json.loads(connection.getresponse().read()))
+        finally:
+            connection.close()
+
+    def items(self) -> list[tuple[int, str, str, dict[str, Any]]]:
+        """Of the database: sequence, the platform's id, state, content."""
+        with contextlib.closing(sqlite3.connect(self.home / "data/ishowtts/chat/chat.sqlite3")) as database:
+            rows = database.execute("SELECT sequence, message, state, item FROM items").fetchall()
+        return [(sequence, message, state, json.loads(item)) for sequence, message, state, item in rows]
+
+
+class Flood(threading.Thread):
+    """Viewers who say so many messages, so many a second, never in a burst: the IRC server throws out who floods it."""
+
+    def __init__(self, relay: Relay, total: int, paid: int, rate: float) -> None:
+        super().__init__(daemon=True)
+        self.viewers = [Viewer(relay, f"viewer{number}", "bar") for number in range(VIEWERS)]
+        self.rate = rate
+        self.said = [self._message(index, total // paid) for index in range(total)]
+        self.count = 0
 
     @staticmethod
-    def _message(index: int, every: int) -> dict[str, Any]:
-        message: dict[str, Any] = {
-            "platform": "youtube",
-            "user": f"viewer {index % 300}",
-            "user_id": str(index % 300),
-            "text": f"This is message number {index}, hello!",
-            "id": f"m{index}",
-        }
-        if index % every == 0:
-            message["paid"] = {"amount": "2.50", "currency": "EUR"}
-        return message
+    def _message(index: int, paid_every: int) -> str:
+        if index % paid_every == 0:
+            return f"cheer100 this is number {index}, well done"
+        return f"number {index} is about {BANNED}" if index % BANNED_EVERY == 1 else f"this is number {index} of many"
 
-    def _send(self, messages: list[dict[str, Any]]) -> None:
+    def run(self) -> None:
+        began = time.perf_counter()
+        for index, text in enumerate(self.said):
+            time.sleep(max(began + index / self.rate - time.perf_counter(), 0.5 / self.rate))
+            self.viewers[index % VIEWERS].say(text)
+            self.count = index + 1
+
+    @property
+    def banned(self) -> int:
+        return sum(BANNED in text for text in self.said)
+
+    def ids(self) -> dict[str, str]:
+        """Twitch's id of each paid message, and its text."""
+        speakers = (self.viewers[index % VIEWERS].nick for index in range(len(self.said)))
+        pairs = zip(speakers, self.said, strict=True)
+        return {message_id(nick, text): text for nick, text in pairs if text.startswith("cheer100")}
+
+
+class Retrying(threading.Thread):
+    """A client that sends each message until it has an answer, at an even pace over the flood's time."""
+
+    def __init__(self, server: Killed, total: int, paid: int, over_s: float) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+        self.pause_s = over_s / max(1, total)
+        self.messages = [self._message(index, max(1, total // max(1, paid))) for index in range(total)]
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.retries = 0
+
+    @staticmethod
+    def _message(index: int, paid_every: int) -> dict[str, Any]:
+        user = {"platform": "youtube", "user": f"viewer {index % 300}", "user_id": str(index % 300)}
+        message = {**user, "text": f"This is message number {index}, hello!", "id": f"m{index}"}
+        return message | ({"paid": {"amount": "2.50", "currency": "EUR"}} if index % paid_every == 0 else {})
+
+    def run(self) -> None:
         connection: http.client.HTTPConnection | None = None
-        for message in messages:
+        began = time.perf_counter()
+        for index, message in enumerate(self.messages):
+            time.sleep(max(0.0, began + index * self.pause_s - time.perf_counter()))
             while message["id"] not in self.answers:
                 try:
                     if connection is None:
@@ -74,82 +150,99 @@ class Flood:
                     if response.status != 202:
                         raise OSError(f"{response.status} {answer}")
                     self.answers[message["id"]] = answer
-                except (OSError, http.client.HTTPException):
+                except (OSError, http.client.HTTPException, ValueError):
                     self.retries += 1
                     connection = None
                     time.sleep(0.05)
 
-    @property
-    def paid(self) -> list[str]:
-        return [message["id"] for message in self.messages if "paid" in message]
 
-
-class Killed:
-    """A server that is started again in the same home."""
-
-    def __init__(self) -> None:
-        self.home = Path(tempfile.mkdtemp(prefix="ishowtts-soak-"))
-        self.service = programs.at_home(self.home, SETTINGS)
-
-    @property
-    def port(self) -> int:
-        return self.service.port
-
-    def kill(self) -> None:
-        self.service.process.send_signal(signal.SIGKILL)
-        self.service.process.wait()
-        self.service = programs.at_home(self.home, SETTINGS)
-
-
-def soak(total: int, paid: int, kills: int, senders: int) -> dict[str, Any]:
-    server = Killed()
-    flood = Flood(server, total, paid, senders)
-    began = time.perf_counter()
-    memory_mib: list[float] = []
-    with Overlay(lambda: server.port, server.home / "finished") as overlay:
-        for thread in flood.threads:
-            thread.start()
-        for kill in range(kills):
-            # The second half is for the memory.
-            wait(lambda kill=kill: len(flood.answers) >= total // 2 * (kill + 1) // (kills + 1), "messages")
-            server.kill()
-        wait(lambda: len(flood.answers) >= total // 2, "half of the messages")
-        while any(thread.is_alive() for thread in flood.threads):
-            memory_mib.append(server.service.resident_mib())
-            time.sleep(0.5)
-        items = {flood.answers[name]["id"] for name in flood.paid}
-        wait(lambda: items <= set(overlay.heard.finished), "the paid ones to be heard")
-        took_s = time.perf_counter() - began
-        time.sleep(1)
-        heard = overlay.heard
-        errors = overlay.errors
-    server.service.end()
-    with contextlib.closing(sqlite3.connect(server.home / "data/ishowtts/chat/chat.sqlite3")) as database:
-        states = dict(database.execute("SELECT message, state FROM items WHERE message LIKE 'm%'").fetchall())
-    counted = [name for name in heard.counted if name in items]
-    finished = [name for name in heard.finished if name in items]
+def soak(arguments: argparse.Namespace) -> dict[str, Any]:
+    home = Path(tempfile.mkdtemp(prefix="ishowtts-soak-"))
+    with Relay(home) as relay:
+        server = Killed(home, relay)
+        flood = Flood(relay, arguments.messages, arguments.paid, arguments.rate)
+        over_s = arguments.messages / arguments.rate
+        retrying = Retrying(server, arguments.retried, arguments.retried // 20, over_s)
+        began = time.perf_counter()
+        memory_mib: list[float] = []
+        with Overlay(lambda: server.port, home / "finished") as overlay:
+            flood.start()
+            retrying.start()
+            for kill in range(arguments.kills):
+                # The second half is for the memory.
+                due = arguments.messages // 2 * (kill + 1) // (arguments.kills + 1)
+                wait(lambda due=due: flood.count >= due, "messages")
+                server.kill()
+            wait(lambda: flood.count >= arguments.messages // 2, "half of the messages")
+            while flood.is_alive() or retrying.is_alive():
+                memory_mib.append(server.service.resident_mib())
+                time.sleep(0.5)
+            flood_s = time.perf_counter() - began
+            wait(lambda: not any(map(server.queue().get, ("waiting", "playing"))), "everything to be heard")
+            took_s = time.perf_counter() - began
+            heard, errors = overlay.heard, overlay.errors
+        server.service.end()
+        counted = Counted(server.items(), heard)
+    answered = {name: answer for name, answer in retrying.answers.items() if answer.get("accepted")}
+    known = {message for _, message, *_ in counted.items}
     quarter = max(1, len(memory_mib) // 4)
-    before, after = sum(memory_mib[:quarter]) / quarter, sum(memory_mib[-quarter:]) / quarter
+    paid_by_irc = flood.ids()
     return {
-        "messages": total,
-        "paid": len(items),
-        "kills": kills,
+        "messages_by_irc": arguments.messages,
+        "messages_by_enqueue": arguments.retried,
+        "kills": arguments.kills,
+        "flood_s": round(flood_s, 1),
         "seconds": round(took_s, 1),
-        "messages_per_s": round(total / took_s, 1),
-        "retries": flood.retries,
-        "refused_or_dropped": sum(state == "dropped" for state in states.values()),
-        "heard": len(heard.finished),
-        "paid_finished_at_overlay": len(finished),
-        "paid_finished_twice_at_overlay": len(finished) - len(set(finished)),
-        "paid_counted_twice": len(counted) - len(set(counted)),
-        "paid_finished_in_database": sum(states.get(name) == "finished" for name in flood.paid),
+        "irc_messages_a_second": round(arguments.messages / flood_s, 1),
+        "stored": len(counted.items),
+        "banned": flood.banned,
+        "lost_by_irc_while_the_server_was_down": arguments.messages - flood.banned - counted.of("twitch"),
+        "paid_said_by_irc": len(paid_by_irc),
+        "paid_of_irc_stored": len(paid_by_irc.keys() & known),
+        "paid_stored": len(counted.paid),
+        "paid_finished_in_database": counted.finished_in_database,
+        "paid_finished_at_overlay": len(counted.at_overlay & counted.paid),
+        "paid_finished_twice_at_overlay": counted.twice,
+        "paid_counted_twice": counted.counted_twice,
+        "enqueued_and_answered": len(answered),
+        "enqueued_and_missing": len(answered.keys() - known),
+        "retries": retrying.retries,
+        "dropped_as_the_queue_was_full": counted.dropped,
+        "heard": len(counted.at_overlay),
+        "banned_heard": counted.banned,
         "overlay_errors": len(errors),
-        "resident_mib_after_the_last_kill": round(before, 1),
-        "resident_mib_at_the_end": round(after, 1),
+        "resident_mib_after_the_last_kill_by_quarters": [
+            round(sum(memory_mib[first : first + quarter]) / quarter, 1) for first in range(0, 4 * quarter, quarter)
+        ],
     }
 
 
-def wait(condition: Any, what: str) -> None:
+class Counted:
+    """What became of the stored items, by the database and by the overlay. Both know them by their sequence."""
+
+    def __init__(self, items: list[tuple[int, str, str, dict[str, Any]]], heard: Heard) -> None:
+        self.items = items
+        finished = [int(name.rpartition("-")[2]) for name in heard.finished]
+        counted = [int(name.rpartition("-")[2]) for name in heard.counted]
+        self.paid = {sequence for sequence, _, _, item in items if item["priority"] == "paid"}
+        self.at_overlay = set(finished)
+        self.finished_in_database = sum(state == "finished" for sequence, _, state, _ in items if sequence in self.paid)
+        self.twice = repeated(finished, self.paid)
+        self.counted_twice = repeated(counted, self.paid)
+        self.dropped = sum(state == "dropped" for _, _, state, _ in items)
+        self.items_of = Counter(item["message"]["platform"] for *_, item in items)
+        self.banned = sum(BANNED in item["text"] for sequence, _, _, item in items if sequence in self.at_overlay)
+
+    def of(self, platform: str) -> int:
+        return self.items_of[platform]
+
+
+def repeated(names: list[int], among: set[int]) -> int:
+    found = [name for name in names if name in among]
+    return len(found) - len(set(found))
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
@@ -162,14 +255,23 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--paid", type=int, default=200)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--senders", type=int, default=4)
+    parser.add_argument("--rate", type=float, default=400.0, help="messages a second by IRC")
+    parser.add_argument("--retried", type=int, default=2_000, help="messages through enqueue; one in twenty is paid")
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    figures = soak(arguments.messages, arguments.paid, arguments.kills, arguments.senders)
+    machine = programs.machine()
+    figures = soak(arguments)
     print(json.dumps(figures, indent=2))
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps({"machine": machine, "soak": figures}, indent=2) + "\n")
+    paid = figures["paid_stored"]
     right = (
-        figures["paid_finished_at_overlay"] == figures["paid"] == figures["paid_finished_in_database"]
+        figures["paid_finished_at_overlay"] == paid == figures["paid_finished_in_database"]
         and not figures["paid_finished_twice_at_overlay"]
         and not figures["paid_counted_twice"]
+        and figures["enqueued_and_answered"] == arguments.retried
+        and not figures["enqueued_and_missing"]
+        and not figures["banned_heard"]
     )
     sys.exit(0 if right else 1)
 
