@@ -790,16 +790,16 @@ class Blocked:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import torch, numpy, safetensors, time
-started = time.perf_counter()
+started = time.process_time()
 import ishowtts.engines.f5.engine
 import ishowtts.engines.f5
-print(time.perf_counter() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
+print(time.process_time() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         seconds, _, rest = done.stdout.partition(" ")
         assert rest.strip() == "[]"
-        # 0.05 s on an idle machine; a busy one may take long.
-        assert float(seconds) < 3.0
+        # Of a core, not of the clock: other tests run beside this one.
+        assert float(seconds) < 0.3
 
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:
