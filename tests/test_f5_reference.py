@@ -143,9 +143,8 @@ def test_a_voice_needs_a_clip(engine: Any) -> None:
 
 
 def test_pt_checkpoints_load(options: dict[str, str], engine: Any, voice: Voice) -> None:
-    from ishowtts.engines import f5_reference
-
     import torch
+    from ishowtts.engines import f5_reference
 
     newer = Path(options["checkpoint"]).parent / "ema.pt"
     older = newer.with_name("older.pt")
