@@ -19,6 +19,7 @@ from ishowtts.errors import IshowttsError
 def everything(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine on which f5 could be chosen."""
     monkeypatch.setattr(auto, "cuda_devices", lambda: 1)
+    monkeypatch.setattr(auto, "torch_has_cuda", lambda: True)
     monkeypatch.setattr(auto.weights, "at_hand", lambda options: True)
     monkeypatch.setattr(auto.importlib.util, "find_spec", lambda name: object())
     return monkeypatch
@@ -33,6 +34,23 @@ class TestChoice:
         everything.setattr(auto, "cuda_devices", lambda: 0)
         name, reason = auto.choose({}, True)
         assert (name, "on a CPU f5 is slower than speech" in reason) == ("hibari", True)
+
+    def test_is_never_f5_with_a_torch_for_cpus(
+        self, everything: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """A driver alone makes nothing fast: f5 would run on the CPU beside an idle GPU."""
+        everything.setattr(auto, "torch_has_cuda", lambda: False)
+        name, reason = auto.choose({}, True)
+        assert (name, "torch that is installed has no CUDA" in reason) == ("hibari", True)
+        everything.undo()
+        library = tmp_path / "torch" / "lib" / "libtorch_cuda.so"
+        library.parent.mkdir(parents=True)
+        (tmp_path / "torch" / "__init__.py").touch()
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+        assert not auto.torch_has_cuda()
+        library.touch()
+        assert auto.torch_has_cuda()
 
     def test_needs_weights_a_clip_and_the_packages(self, everything: pytest.MonkeyPatch) -> None:
         name, reason = auto.choose({}, False)

@@ -1,7 +1,9 @@
-"""The bench of f5 for GPUs runs, on a CPU and a small model: its figures mean nothing there."""
+"""The bench of f5: its part for GPUs on a CPU and a small model, where its figures mean nothing; what it counts, and
+what it packs for a machine that lacks the upstream package."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,31 @@ def test_every_figure_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert figures["queue"]["steps"] >= 7
     assert figures["steps"]["2 slots, step ms"] > 0
     assert sys.path[0] == str(BENCHES)
+
+
+def test_the_extra_brings_few_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond torch's own."""
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5
+
+    count = f5.packages()
+    if count is None:
+        pytest.skip("ishowtts is not installed here")
+    assert 5 < count < 25
+
+
+def test_what_is_packed_for_a_device_works_there_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_upstream
+
+    # Stand-ins for the upstream package: one with modules and data, one that needs others, torch among them.
+    monkeypatch.setattr(f5_upstream, "PACKAGES", ("pypinyin", "huggingface_hub", "torch", "not-here"))
+    packed = f5_upstream.pack(tmp_path / "pack")
+    assert {"pypinyin", "huggingface-hub", "filelock"} <= set(packed)
+    assert not {"torch", "numpy", "not-here"} & set(packed)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'pack')!r}); from importlib.metadata import distribution;"
+        "import pypinyin, huggingface_hub.constants; distribution('pypinyin');"
+        "assert pypinyin.lazy_pinyin('\u4f60\u597d') == ['ni', 'hao'], pypinyin.__file__"
+    )
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)

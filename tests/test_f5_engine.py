@@ -548,6 +548,46 @@ class TestFailures:
         with pytest.raises(EngineBroken):
             list(engine.step([0]))
 
+    def test_so_does_one_that_answers_nothing_any_more(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever it was called: torch names many such errors."""
+
+        def failed(*_: object) -> Any:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+        gpu = dataclasses.replace(engine.dit.precision, device=torch.device("cuda", 0))
+        monkeypatch.setattr(engine.dit, "precision", gpu)
+        monkeypatch.setattr(engine.dit, "velocities", failed)
+        monkeypatch.setattr(torch.cuda, "synchronize", failed)
+        monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+        engine.admit(0, segment(SENTENCES[0]), hum)
+        with pytest.raises(EngineBroken):
+            list(engine.step([0]))
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: None)
+        (chunk,) = engine.step([0])
+        assert isinstance(chunk.error, RuntimeError), "a device that still answers has lost one segment"
+
+    def test_a_device_that_is_lost_before_the_first_step_breaks_it_too(
+        self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given_back: list[object] = []
+        monkeypatch.setattr(memory, "give_back", given_back.append)
+
+        def scarce(*_: object) -> Any:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        def lost(*_: object) -> Any:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        monkeypatch.setattr(engine.dit, "prompt", scarce)
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            engine.admit(0, segment(SENTENCES[0]), hum)
+        assert len(given_back) == 1
+        monkeypatch.setattr(engine.dit, "prompt", lost)
+        with pytest.raises(EngineBroken):
+            engine.admit(0, segment(SENTENCES[0]), hum)
+
     def test_nothing_to_say_is_refused(self, engine: F5, hum: Conditioning) -> None:
         for text in ("", "   ", "...!?", "\U0001f600\U0001f389"):
             with pytest.raises(SegmentRefused, match="nothing"):
@@ -790,16 +830,16 @@ class Blocked:
             raise ImportError(name)
 sys.meta_path.insert(0, Blocked())
 import torch, numpy, safetensors, time
-started = time.perf_counter()
+started = time.process_time()
 import ishowtts.engines.f5.engine
 import ishowtts.engines.f5
-print(time.perf_counter() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
+print(time.process_time() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
 """
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         seconds, _, rest = done.stdout.partition(" ")
         assert rest.strip() == "[]"
-        # 0.05 s on an idle machine; a busy one may take long.
-        assert float(seconds) < 3.0
+        # Of a core, not of the clock: other tests run beside this one.
+        assert float(seconds) < 0.3
 
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 
 from ishowtts.engines.f5 import weights
 
@@ -23,11 +24,20 @@ def choose(tables: Mapping[str, Mapping[str, object]], clones: bool) -> tuple[st
         return "hibari", "f5 is not installed (pip install 'ishowtts[f5]')"
     if str(options.get("device", "auto")) == "cpu" or not cuda_devices():
         return "hibari", "there is no CUDA device, and on a CPU f5 is slower than speech"
+    if not torch_has_cuda():
+        return "hibari", "the torch that is installed has no CUDA, and on a CPU f5 is slower than speech"
     if not clones:
         return "hibari", "the default voice (voices.default) has no reference clip that f5 could clone"
     if not weights.at_hand(options):
         return "hibari", "the weights of f5 are not here yet (ishowtts say --engine f5 --accept-license fetches them)"
     return "f5", "a CUDA device and its weights are here"
+
+
+def torch_has_cuda() -> bool:
+    """By its libraries: importing torch takes seconds."""
+    spec = importlib.util.find_spec("torch")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return any(any((Path(folder) / "lib").glob("*torch_cuda*")) for folder in folders or ())
 
 
 def cuda_devices() -> int:

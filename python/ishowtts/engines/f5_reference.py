@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -291,7 +292,9 @@ def _has_ema(torch: Any, checkpoint: Path) -> bool:
 
         with safe_open(str(checkpoint), framework="pt") as tensors:
             return any(key.startswith("ema_model.") for key in tensors.keys())  # noqa: SIM118 - no mapping
-    return "ema_model_state_dict" in torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    # mmap needs the zip layout that torch has written since 1.6.
+    mapped = zipfile.is_zipfile(checkpoint)
+    return "ema_model_state_dict" in torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def _revision(files: weights.Files, torch_version: str) -> str:

@@ -23,7 +23,7 @@ from ishowtts.engines.f5.config import MAX_FRAMES, Architecture
 from ishowtts.engines.f5.graphs import Graphs, Sizes
 from ishowtts.engines.f5.linear import Linear
 from ishowtts.engines.f5.pack import Pack, lay_out, rotary_table
-from ishowtts.engines.f5.precision import Precision
+from ishowtts.engines.f5.precision import Precision, exact
 from ishowtts.engines.f5.text_embedding import Ids, TextEmbedding
 
 _CONV_KERNEL = 31
@@ -205,6 +205,7 @@ class DiT:
         gaps[places] = False
         return self._convolve(row.t()[None], gaps)[0].t()[places]
 
+    @exact()
     def _convolve(self, x: torch.Tensor, gaps: torch.Tensor | None = None) -> torch.Tensor:
         for number, (weight, bias) in enumerate(self._convolutions):
             if number and gaps is not None:

@@ -126,27 +126,13 @@ class F5:
             raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
         if slot in self._slots or not 0 <= slot < self.info.max_slots:
             raise RuntimeError(f"slot {slot} is not free")
-        chosen = params.read(segment.params, self.default_steps)
-        said = self._said(segment, chosen)
-        clip, longest_s = conditioning.clip, 0.0
-        if chosen.short.reference_s > 0 and short_texts.is_short(said):
-            longest_s = chosen.short.reference_s
-            clip = short_texts.shortened(clip, longest_s)
-        level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
-        affordable = math.inf
-        if segment.budget_ms is not None:
-            affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
-        pieces = self._pieces(said, segment.speed, clip, level, chosen, affordable)
-        with torch.inference_mode():
-            self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
-            saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
-        self._slots[slot] = saying
-        if chosen.nfe_steps != params.AUTO:
-            return saying.steps_left
-        steps = [len(piece.times) - 1 for piece in pieces]
-        hurried = any(taken < chosen.steps(piece.text) for taken, piece in zip(steps, pieces, strict=True))
-        told = steps[0] if len(set(steps)) == 1 else steps
-        return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
+        try:
+            return self._admit(slot, segment, conditioning)
+        except (SegmentRefused, InvalidSetting):
+            raise
+        except Exception as error:
+            self._judge(error)
+            raise
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
         due = [slot for slot in slots if slot in self._sounding]
@@ -190,6 +176,29 @@ class F5:
             self.dit.graphs.close()
         del self.dit, self.vocos, self.output
         memory.give_back(device)
+
+    def _admit(self, slot: int, segment: Segment, conditioning: Reference) -> int | Admitted:
+        chosen = params.read(segment.params, self.default_steps)
+        said = self._said(segment, chosen)
+        clip, longest_s = conditioning.clip, 0.0
+        if chosen.short.reference_s > 0 and short_texts.is_short(said):
+            longest_s = chosen.short.reference_s
+            clip = short_texts.shortened(clip, longest_s)
+        level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
+        affordable = math.inf
+        if segment.budget_ms is not None:
+            affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
+        pieces = self._pieces(said, segment.speed, clip, level, chosen, affordable)
+        with torch.inference_mode():
+            self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
+            saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
+        self._slots[slot] = saying
+        if chosen.nfe_steps != params.AUTO:
+            return saying.steps_left
+        steps = [len(piece.times) - 1 for piece in pieces]
+        hurried = any(taken < chosen.steps(piece.text) for taken, piece in zip(steps, pieces, strict=True))
+        told = steps[0] if len(set(steps)) == 1 else steps
+        return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
 
     def _said(self, segment: Segment, chosen: Params) -> str:
         said = segment.text
@@ -246,9 +255,10 @@ class F5:
             raise EngineBroken("the GPU has failed and needs a new process") from error
 
     def _judge(self, error: Exception) -> None:
-        if memory.is_fatal(error):
+        device = self.dit.precision.device
+        if memory.is_fatal(error, device):
             raise EngineBroken("the GPU has failed and needs a new process") from error
-        memory.give_back(self.dit.precision.device)
+        memory.give_back(device)
 
     def _vocode(self, slot: int) -> Chunk | None:
         """Has a finished piece made into sound. Gives what to tell if it fails."""

@@ -80,6 +80,14 @@ def keep_freed() -> None:
         mallopt(_M_TRIM_THRESHOLD, _FREED_BYTES)
 
 
-def is_fatal(error: BaseException) -> bool:
-    """Whether the device's context is lost."""
-    return any(sign in str(error) for sign in _FATAL) and "CUDA" in str(error)
+def is_fatal(error: BaseException, device: torch.device) -> bool:
+    """Whether the device's context is lost: by what the error says, or as the device answers nothing any more."""
+    if any(sign in str(error) for sign in _FATAL) and "CUDA" in str(error):
+        return True
+    if device.type != "cuda" or isinstance(error, torch.cuda.OutOfMemoryError):
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +59,18 @@ def fast_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 by itself (AVX-512 BF16, AMX, or ARM's)."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
     return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)) is not None)
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """float32 is float32: by itself torch gives its convolutions on CUDA to TF32, with 10 bits of a value. A decorator
+    too."""
+    was = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = was
 
 
 def _device(name: str) -> torch.device:

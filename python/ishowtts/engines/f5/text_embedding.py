@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import MAX_FRAMES, Architecture
+from ishowtts.engines.f5.precision import exact
 
 Ids = npt.NDArray[np.int64]
 _EXPANSION = 2
@@ -93,6 +94,7 @@ class TextEmbedding:
         without = self._cache.get((length, frames), lambda: self._encode(ids, frames, drop=True))
         return with_text, without
 
+    @exact()
     def _encode(self, ids: Ids, frames: int, drop: bool) -> torch.Tensor:
         config = self._config
         tokens = F.pad(sent(torch.from_numpy(ids), self._device) + 1, (0, frames - len(ids)))

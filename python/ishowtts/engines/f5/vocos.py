@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from ishowtts.engines.f5 import checkpoint as checkpoints
 from ishowtts.engines.f5.config import HOP, N_FFT
 from ishowtts.engines.f5.linear import Linear
+from ishowtts.engines.f5.precision import exact
 from ishowtts.errors import InvalidSetting
 
 CONTEXT_FRAMES = 24
@@ -64,6 +65,7 @@ class Vocos:
             _count(shape) for name, shape in shapes(layers, dim, wide, mel_dim).items() if "feature" not in name
         )
 
+    @exact()
     def decode(self, mel: torch.Tensor) -> torch.Tensor:
         """``[frames, mel_dim]`` to ``[(frames - 1) * 256]`` samples at 24 kHz."""
         dim = self._norm[0].shape[0]
