@@ -59,9 +59,7 @@ def product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor
         weigh(q, k, v, out, from_greatest=True)
 
 
-def weigh(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, from_greatest: bool
-) -> torch.Tensor:
+def weigh(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, from_greatest: bool) -> torch.Tensor:
     """As ``product``; gives the sums of weights, ``[heads, frames, 1]``. ``from_greatest``: scores count from each
     row's greatest, so that none is out of range."""
     heads, frames, _ = q.shape
