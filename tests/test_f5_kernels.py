@@ -191,26 +191,32 @@ def test_kernels_on_a_device() -> None:
 
 
 @torch.inference_mode()
-def test_no_convolution_is_left_to_tf32(small: f5_model.Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is torch's default on CUDA, and has a hundredth of the precision."""
-    asked: list[bool] = []
-    original, was = torch.nn.functional.conv1d, torch.backends.cudnn.allow_tf32
+@pytest.mark.parametrize("asked_for", ["tf32", "ieee"])
+def test_no_convolution_is_left_to_tf32(small: f5_model.Small, monkeypatch: pytest.MonkeyPatch, asked_for: str) -> None:
+    """It is torch's default on CUDA, and has a hundredth of the precision. A program around this one may have said
+    otherwise, in torch's newer way, beside which the older cannot be read."""
+    cudnn: Any = torch.backends.cudnn
+    newer = precision.has_own_setting()
+    place, name = (cudnn.conv, "fp32_precision") if newer else (cudnn, "allow_tf32")
+    asked: list[object] = []
+    original, was = torch.nn.functional.conv1d, getattr(place, name)
     monkeypatch.setattr(
         torch.nn.functional,
         "conv1d",
-        lambda *given, **rest: (asked.append(torch.backends.cudnn.allow_tf32), original(*given, **rest))[1],
+        lambda *given, **rest: (asked.append(getattr(place, name)), original(*given, **rest))[1],
     )
-    torch.backends.cudnn.allow_tf32 = True
+    around = asked_for if newer else asked_for == "tf32"
+    setattr(place, name, around)
     try:
         dit = load(small, Precision("fp32", torch.device("cpu"), torch.float32))
         dit.velocities(company(dit))
         before = len(asked)
         vocos.Vocos(small.files.vocoder_dir, torch.device("cpu")).decode(torch.zeros(30, 100))
-        assert torch.backends.cudnn.allow_tf32, "for others it is as it was"
+        assert getattr(place, name) == around, "for others it is as it was"
     finally:
-        torch.backends.cudnn.allow_tf32 = was
+        setattr(place, name, was)
     assert 0 < before < len(asked)
-    assert not any(asked)
+    assert set(asked) == ({"ieee"} if newer else {False})
 
 
 @CUDA

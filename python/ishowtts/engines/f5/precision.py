@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -65,12 +66,20 @@ def fast_bf16() -> bool:
 def exact() -> Iterator[None]:
     """float32 is float32: by itself torch gives its convolutions on CUDA to TF32, with 10 bits of a value. A decorator
     too."""
-    was = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    cudnn: Any = torch.backends.cudnn
+    # Since torch 2.9 each operator has a setting of its own, and the old one cannot be read where they differ.
+    place, name, full = (cudnn.conv, "fp32_precision", "ieee") if has_own_setting() else (cudnn, "allow_tf32", False)
+    was = getattr(place, name)
+    setattr(place, name, full)
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = was
+        setattr(place, name, was)
+
+
+def has_own_setting() -> bool:
+    """Whether convolutions have one."""
+    return hasattr(getattr(torch.backends.cudnn, "conv", None), "fp32_precision")
 
 
 def _device(name: str) -> torch.device:
