@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from ishowtts.engine import Segment, Voice
 from ishowtts.engines.f5 import dit as dits
-from ishowtts.engines.f5 import memory, precision, text
+from ishowtts.engines.f5 import memory, precision, text, vocos_onnx
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import architecture
 from ishowtts.engines.f5.engine import F5, Options, load_files
@@ -36,6 +36,7 @@ from ishowtts.engines.f5.models import ModelConfig
 from ishowtts.engines.f5.schedule import grid
 from ishowtts.engines.f5.vocos import Vocos
 from ishowtts.engines.f5.weights import Files
+from ishowtts.errors import InvalidSetting
 
 MODEL = ModelConfig("F5TTS_v1_Base", "DiT", f5_upstream.ARCH)
 TOKENS = 2545
@@ -227,9 +228,18 @@ def parity(bench: Bench) -> dict[str, Any]:
     mel = torch.randn(375, 100) * 1.5 - 2
     ours = Vocos(bench.folder / "vocos", torch.device("cpu"))
     table["vocos"] = relative(ours.decode(mel), bench.upstream_vocos.decode(mel.t()[None])[0])
-    best = side_by_side(
-        {"vocos, 4 s": lambda: ours.decode(mel), "upstream": lambda: bench.upstream_vocos.decode(mel.t()[None])}
-    )
+    work: dict[str, Callable[[], object]] = {
+        "vocos, 4 s": lambda: ours.decode(mel),
+        "upstream": lambda: bench.upstream_vocos.decode(mel.t()[None]),
+    }
+    try:
+        graph = vocos_onnx.load(bench.folder / "vocos", torch.device("cpu"), 100, "onnx", torch.get_num_threads())
+    except InvalidSetting as error:
+        table["vocos by ONNX Runtime"] = str(error)
+    else:
+        work["ONNX Runtime"] = lambda: graph.decode(mel)
+        table["vocos by ONNX Runtime"] = relative(graph.decode(mel), ours.decode(mel))
+    best = side_by_side(work)
     table["vocos ms"] = {name: round(value, 1) for name, value in best.items()}
     table["whole chain"] = chain(bench)
     return table

@@ -10,7 +10,6 @@ kernel where torch has it, else the fused kernel for each segment.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,13 +18,13 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
+from ishowtts.engines.f5.elementwise import LOG2_E
 from ishowtts.engines.f5.pack import Pack, lay_out
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Pack], torch.Tensor]
 """Queries, keys and values, ``[heads, tokens, dim_head]``, to ``[tokens, heads * dim_head]``."""
 
-LOG2_E = math.log2(math.e)
-_LN_2 = math.log(2)
+_LN_2 = 1 / LOG2_E
 _SCORES_BYTES = 4 << 20
 """Scores that are worked on at once: about what two cores' caches hold."""
 _LEAST_SUM, _GREATEST_SUM = 2.0**-60, 2.0**100
@@ -59,9 +58,7 @@ def product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor
         weigh(q, k, v, out, from_greatest=True)
 
 
-def weigh(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, from_greatest: bool
-) -> torch.Tensor:
+def weigh(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, *, from_greatest: bool) -> torch.Tensor:
     """As ``product``; gives the sums of weights, ``[heads, frames, 1]``. ``from_greatest``: scores count from each
     row's greatest, so that none is out of range."""
     heads, frames, _ = q.shape

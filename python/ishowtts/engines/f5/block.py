@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from ishowtts.engines.f5 import attention
 from ishowtts.engines.f5.attention import Attention
 from ishowtts.engines.f5.config import Architecture
-from ishowtts.engines.f5.elementwise import Elementwise, Lookup
+from ishowtts.engines.f5.elementwise import LOG2_E, Elementwise, Lookup
 from ishowtts.engines.f5.linear import Fp8Linear, Int8Linear, Linear
 from ishowtts.engines.f5.pack import Pack, Span
 from ishowtts.engines.f5.precision import Precision
@@ -81,7 +81,7 @@ class _Layer:
         self._attend = attend
         name = f"transformer_blocks.{index}."
         # The softmax's scale is a part of the queries.
-        scale = config.dim_head**-0.5 * attention.LOG2_E
+        scale = config.dim_head**-0.5 * LOG2_E
         norms = ("q_norm", "k_norm") if config.qk_norm else ()
         self._norms = [read(f"{name}attn.{norm}.weight").clone() for norm in norms]
         if self._norms:

@@ -25,6 +25,7 @@ EPSILON = 1e-6
 LEAST_SCALE = 1e-8
 GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
 GELU_CUBE = 0.044715 * GELU_SLOPE
+LOG2_E = math.log2(math.e)
 
 Quantised = tuple[torch.Tensor, torch.Tensor]
 """Tokens in int8 or float8 and float32 scales ``[tokens, 1]``."""
@@ -57,6 +58,7 @@ class Elementwise:
     dequantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.dtype], torch.Tensor]
     """int32 products to ``dtype``: by the token's scale and the row's, biased."""
     dequantise_gate: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Any], torch.Tensor]
+    """May write into ``h``, as ``gate``."""
     dequantise_gelu_quantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], Quantised]
     looks_up: bool = False
     """Whether modulations may come as :class:`Lookup`."""
@@ -90,9 +92,11 @@ def _gate(h: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
 
 def _quantise(y: torch.Tensor, kind: torch.dtype) -> Quantised:
     y = y.float()
-    scale = y.abs().amax(-1, keepdim=True).clamp(min=LEAST_SCALE) / GREATEST[kind]
+    # Two readings cost less than the absolute values' writing.
+    furthest = torch.maximum(y.amax(-1, keepdim=True), -y.amin(-1, keepdim=True))
+    scale = furthest.clamp(min=LEAST_SCALE) / GREATEST[kind]
     scaled = y / scale
-    return (scaled.round() if kind == torch.int8 else scaled).to(kind), scale
+    return (scaled.round_() if kind == torch.int8 else scaled).to(kind), scale
 
 
 def _norm_quantise(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, kind: torch.dtype) -> Quantised:
@@ -104,7 +108,8 @@ def _norm_quantise_plain(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tens
 
 
 def _scaled(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    return y.float() * token * row + bias
+    # In place: on a CPU each tensor more is 6 MB that leave the cache.
+    return y.to(torch.float32, copy=True).mul_(token).mul_(row).add_(bias)
 
 
 def _dequantise(
@@ -116,7 +121,7 @@ def _dequantise(
 def _dequantise_gate(
     h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor, gate: torch.Tensor
 ) -> torch.Tensor:
-    return h + _scaled(y, token, row, bias) * gate
+    return h.addcmul_(_scaled(y, token, row, bias), gate)
 
 
 def _dequantise_gelu_quantise(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> Quantised:
@@ -124,8 +129,10 @@ def _dequantise_gelu_quantise(y: torch.Tensor, token: torch.Tensor, row: torch.T
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:
-    # 0.5 * (1 + tanh(u)) is sigmoid(2 u), and torch's sigmoid takes a third of the time of its tanh on a CPU.
-    return x * torch.sigmoid(x * (GELU_SLOPE + GELU_CUBE * x * x))
+    # 0.5 * (1 + tanh(u)) is 1 / (1 + exp(-2 u)); of all of these torch's exp2 is the quickest on a CPU, six times as
+    # quick as its tanh. What overflows divides to zero, as it should.
+    turned = (x * x).mul_(-GELU_CUBE * LOG2_E).add_(-GELU_SLOPE * LOG2_E).mul_(x).exp2_().add_(1)
+    return x / turned
 
 
 EAGER = Elementwise(

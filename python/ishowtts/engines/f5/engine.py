@@ -12,13 +12,26 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from ishowtts.engine import Admitted, Chunk, Conditioning, Cost, EngineInfo, Segment, Spoken, Voice
 from ishowtts.engines import options
-from ishowtts.engines.f5 import graphs, identity, memory, models, params, precision, short_texts, text, warm_up, weights
+from ishowtts.engines.f5 import (
+    graphs,
+    identity,
+    memory,
+    models,
+    params,
+    precision,
+    short_texts,
+    text,
+    vocos_onnx,
+    warm_up,
+    weights,
+)
 from ishowtts.engines.f5 import output as outputs
 from ishowtts.engines.f5.ahead import Ahead
 from ishowtts.engines.f5.checkpoint import Checkpoint
@@ -31,7 +44,7 @@ from ishowtts.engines.f5.params import Params
 from ishowtts.engines.f5.precision import Precision
 from ishowtts.engines.f5.reference import TARGET_RMS, PreparedClip, prepare_clip
 from ishowtts.engines.f5.saying import Level, Piece, Saying
-from ishowtts.engines.f5.vocos import Vocos
+from ishowtts.engines.f5.vocos import Vocoder, Vocos
 from ishowtts.engines.f5.weights import Files
 from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
 
@@ -57,6 +70,8 @@ class Options:
     dtype: str = "auto"
     compile: str = "auto"
     """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler."""
+    vocoder_runtime: str = "torch"
+    """``onnx``: the vocoder's network by ONNX Runtime; ``tensorrt``: by its provider for TensorRT."""
     graphs: bool = True
     """On CUDA: steps of up to 8,192 tokens are captured once and replayed."""
     nfe_steps: int = 32
@@ -85,7 +100,7 @@ class F5:
     """Implements :class:`~ishowtts.engine.Engine`."""
 
     dit: DiT
-    vocos: Vocos
+    vocos: Vocoder
     vocabulary: dict[str, int]
     levels: Levels
     output: Output
@@ -308,6 +323,9 @@ def _checked(chosen: Options) -> tuple[int | str, Precision]:
     """Steps by default, and the numeric path. Raises InvalidSetting for a value that cannot be."""
     if chosen.compile not in _COMPILE:
         raise InvalidSetting(f"[engines.f5] compile must be one of {', '.join(_COMPILE)}, not {chosen.compile!r}")
+    if chosen.vocoder_runtime not in vocos_onnx.RUNTIMES:
+        known = ", ".join(vocos_onnx.RUNTIMES)
+        raise InvalidSetting(f"[engines.f5] vocoder_runtime must be one of {known}, not {chosen.vocoder_runtime!r}")
     if negative := [name for name in _SIZES if getattr(chosen, name) < 0]:
         raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
     steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
@@ -335,7 +353,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             text_cache_bytes=chosen.text_cache_mb << 20,
             compiled=compiled,
         )
-        vocos = Vocos(files.vocoder_dir, numbers.device, config.mel_dim)
+        vocos = _vocoder(files.vocoder_dir, numbers.device, config.mel_dim, chosen.vocoder_runtime, threads)
     cuda = numbers.device.type == "cuda"
     if not cuda:
         memory.keep_freed()
@@ -344,7 +362,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
-        revision=identity.revision(files, numbers, compiled, chosen.ema),
+        revision=identity.revision(files, numbers, compiled, chosen.ema, chosen.vocoder_runtime),
         sample_rate_hz=SAMPLE_RATE_HZ,
         languages=identity.languages(files),
         scripts=identity.scripts(vocabulary),
@@ -370,3 +388,9 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     return F5(
         dit, vocos, vocabulary, levels, outputs.choose(vocos, numbers.device), info, steps, Ahead.of(numbers.device)
     )
+
+
+def _vocoder(folder: Path, device: torch.device, mel_dim: int, runtime: str, threads: int) -> Vocoder:
+    if runtime == "torch":
+        return Vocos(folder, device, mel_dim)
+    return vocos_onnx.load(folder, device, mel_dim, runtime, max(1, threads))

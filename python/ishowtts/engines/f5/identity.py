@@ -18,7 +18,9 @@ _SAMPLES = 256
 _SAMPLE_BYTES = 4096
 
 
-def revision(files: Files, precision: Precision, compiled: bool, ema: bool = True) -> str:
+def revision(
+    files: Files, precision: Precision, compiled: bool, ema: bool = True, vocoder_runtime: str = "torch"
+) -> str:
     """Changes with the weights, the vocabulary, the numeric path and the way text is read."""
     from ishowtts import text
 
@@ -29,6 +31,7 @@ def revision(files: Files, precision: Precision, compiled: bool, ema: bool = Tru
         torch.backends.cpu.get_cpu_capability() if precision.device.type == "cpu" else _capability(precision),
         files.model_config.name,
         sorted((key, str(value)) for key, value in files.model_config.arch.items()),
+        vocoder_runtime,
     ]
     numeric = hashlib.blake2b(json.dumps(path).encode(), digest_size=4).hexdigest()
     return f"{hashlib.blake2b(weights.encode(), digest_size=8).hexdigest()}-{numeric}"

@@ -8,7 +8,7 @@ import gc
 import torch
 
 from ishowtts.engines.f5.dit import DiT
-from ishowtts.engines.f5.vocos import Vocos
+from ishowtts.engines.f5.vocos import Vocoder
 
 _CPU_SLOTS = 8
 """Their states are a few MB each; a step advances one."""
@@ -29,7 +29,7 @@ def bound(device: torch.device, most_bytes: int) -> None:
         torch.cuda.set_per_process_memory_fraction(min(1.0, most_bytes / total), device)
 
 
-def report(dit: DiT, vocos: Vocos) -> str:
+def report(dit: DiT, vocos: Vocoder) -> str:
     """What is kept once it is loaded, and on CUDA what it took at most until then."""
     parts = {"the model": dit.nbytes, "the vocoder": vocos.nbytes}
     if dit.graphs is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ishowtts.engine import Pcm
-from ishowtts.engines.f5.vocos import Vocos
+from ishowtts.engines.f5.vocos import Vocoder
 
 Taking = Callable[[], Pcm]
 """Waits for the sound and gives it, once. Raises ArithmeticError if the model gave no numbers."""
@@ -33,7 +33,7 @@ class Inline:
 
     beside = False
 
-    def __init__(self, vocos: Vocos) -> None:
+    def __init__(self, vocos: Vocoder) -> None:
         self._vocos = vocos
 
     def begin(self, mel: torch.Tensor) -> Taking:
@@ -52,7 +52,7 @@ class Beside:
 
     beside = True
 
-    def __init__(self, vocos: Vocos, device: torch.device) -> None:
+    def __init__(self, vocos: Vocoder, device: torch.device) -> None:
         self._vocos = vocos
         self._stream = torch.cuda.Stream(device)
         self._buffers = Buffers(pinned=True)
@@ -130,6 +130,6 @@ def _not_finite() -> ArithmeticError:
     return ArithmeticError("the model gave values that are not finite")
 
 
-def choose(vocos: Vocos, device: torch.device) -> Output:
+def choose(vocos: Vocoder, device: torch.device) -> Output:
     """The fastest that the device can do."""
     return Beside(vocos, device) if device.type == "cuda" else Inline(vocos)

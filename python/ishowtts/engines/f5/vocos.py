@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,8 @@ from ishowtts.errors import InvalidSetting
 
 CONTEXT_FRAMES = 24
 """What a piece of the mel needs on both sides to sound as the whole does, to rounding."""
-_KERNEL = 7
+KERNEL = 7
+EPSILON = 1e-6
 _LOUDEST = 1e2
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _CLASSES = {
@@ -30,12 +31,23 @@ _CLASSES = {
 }
 
 
+class Vocoder(Protocol):
+    """Mel spectrograms to sound."""
+
+    nbytes: int
+    """Of what is kept of the weights."""
+
+    def decode(self, mel: torch.Tensor) -> torch.Tensor:
+        """``[frames, mel_dim]`` to ``[(frames - 1) * 256]`` samples at 24 kHz."""
+        ...
+
+
 class Vocos:
-    """``decode`` is the one thing it does."""
+    """By torch's operators."""
 
     def __init__(self, folder: Path, device: torch.device, mel_dim: int = 100) -> None:
-        layers, dim, wide = _shape(folder, mel_dim)
-        with checkpoints.Checkpoint(_weights(folder)) as file:
+        layers, dim, wide = dimensions(folder, mel_dim)
+        with checkpoints.Checkpoint(weights_file(folder)) as file:
             checkpoints.check(file, shapes(layers, dim, wide, mel_dim), "Vocos")
 
             def read(name: str) -> torch.Tensor:
@@ -67,28 +79,31 @@ class Vocos:
 
     @exact()
     def decode(self, mel: torch.Tensor) -> torch.Tensor:
-        """``[frames, mel_dim]`` to ``[(frames - 1) * 256]`` samples at 24 kHz."""
         dim = self._norm[0].shape[0]
-        hidden = F.conv1d(mel.t()[None], *self._embed, padding=_KERNEL // 2)
-        hidden = F.layer_norm(hidden[0].t(), (dim,), *self._norm, 1e-6)
+        hidden = F.conv1d(mel.t()[None], *self._embed, padding=KERNEL // 2)
+        hidden = F.layer_norm(hidden[0].t(), (dim,), *self._norm, EPSILON)
         for depthwise, norm, widen, narrow, gamma in self._blocks:
-            inner = F.conv1d(hidden.t()[None], *depthwise, padding=_KERNEL // 2, groups=dim)[0].t()
-            inner = narrow(F.gelu(widen(F.layer_norm(inner, (dim,), *norm, 1e-6))))
+            inner = F.conv1d(hidden.t()[None], *depthwise, padding=KERNEL // 2, groups=dim)[0].t()
+            inner = narrow(F.gelu(widen(F.layer_norm(inner, (dim,), *norm, EPSILON))))
             hidden = hidden + gamma * inner
-        out = self._out(F.layer_norm(hidden, (dim,), *self._last_norm, 1e-6)).t()
-        magnitude, phase = out.chunk(2)
-        spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
-        if mel.is_cuda:
-            # torch's own looks at the envelope on the host, and so waits for the device.
-            return overlap_add(spectrum, self._window)
-        return torch.istft(spectrum[None], N_FFT, HOP, N_FFT, self._window, center=True)[0]
+        return sound(self._out(F.layer_norm(hidden, (dim,), *self._last_norm, EPSILON)), self._window)
+
+
+def sound(out: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
+    """From the network's output, logarithms of magnitudes and phases, ``[frames, N_FFT + 2]``."""
+    magnitude, phase = out.t().chunk(2)
+    spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
+    if out.is_cuda:
+        # torch's own looks at the envelope on the host, and so waits for the device.
+        return overlap_add(spectrum, window)
+    return torch.istft(spectrum[None], N_FFT, HOP, N_FFT, window, center=True)[0]
 
 
 def overlap_add(spectrum: torch.Tensor, window: torch.Tensor) -> torch.Tensor:
     """What ``torch.istft`` gives of ``[bins, frames]``, centred."""
     frames = torch.fft.irfft(spectrum.t(), N_FFT, dim=-1) * window
-    sound = _added(frames) / _added((window * window).expand_as(frames)).clamp(min=1e-11)
-    return sound[N_FFT // 2 : -(N_FFT // 2)]
+    added = _added(frames) / _added((window * window).expand_as(frames)).clamp(min=1e-11)
+    return added[N_FFT // 2 : -(N_FFT // 2)]
 
 
 def _added(frames: torch.Tensor) -> torch.Tensor:
@@ -101,7 +116,7 @@ def _added(frames: torch.Tensor) -> torch.Tensor:
     return out.view(-1)
 
 
-def _weights(folder: Path) -> Path:
+def weights_file(folder: Path) -> Path:
     if folder.is_file():
         return folder
     found = next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), None)
@@ -110,7 +125,7 @@ def _weights(folder: Path) -> Path:
     return found
 
 
-def _shape(folder: Path, mel_dim: int) -> tuple[int, int, int]:
+def dimensions(folder: Path, mel_dim: int) -> tuple[int, int, int]:
     """Layers, width and inner width from config.yaml; those of vocos-mel-24khz without one."""
     path = folder / "config.yaml"
     if (folder / "config.json").is_file() and "bigvgan" in (folder / "config.json").read_text("utf-8").lower():
@@ -154,7 +169,7 @@ def shapes(layers: int, dim: int, wide: int, mel_dim: int) -> dict[str, tuple[in
     wanted: dict[str, tuple[int, ...]] = {
         "feature_extractor.mel_spec.spectrogram.window": (N_FFT,),
         "feature_extractor.mel_spec.mel_scale.fb": (N_FFT // 2 + 1, mel_dim),
-        "backbone.embed.weight": (dim, mel_dim, _KERNEL),
+        "backbone.embed.weight": (dim, mel_dim, KERNEL),
         "backbone.embed.bias": (dim,),
         "backbone.norm.weight": (dim,),
         "backbone.norm.bias": (dim,),
@@ -168,7 +183,7 @@ def shapes(layers: int, dim: int, wide: int, mel_dim: int) -> dict[str, tuple[in
         block = f"backbone.convnext.{index}."
         wanted |= {
             block + "gamma": (dim,),
-            block + "dwconv.weight": (dim, 1, _KERNEL),
+            block + "dwconv.weight": (dim, 1, KERNEL),
             block + "dwconv.bias": (dim,),
             block + "norm.weight": (dim,),
             block + "norm.bias": (dim,),

@@ -12,7 +12,7 @@ from ishowtts.engine import Cost
 from ishowtts.engines.f5 import graphs
 from ishowtts.engines.f5.config import FRAMES_PER_S
 from ishowtts.engines.f5.dit import DiT, Evaluation
-from ishowtts.engines.f5.vocos import Vocos
+from ishowtts.engines.f5.vocos import Vocoder
 
 _FIRST_FRAMES = 16
 """Of the run that makes the lazy parts load, and so tells nothing."""
@@ -27,7 +27,7 @@ _CHARS_PER_S = 15.0
 """Of English; what is spoken slower in characters costs more for each of them."""
 
 
-def fit(dit: DiT, vocos: Vocos, steps: int) -> Cost:
+def fit(dit: DiT, vocos: Vocoder, steps: int) -> Cost:
     """``steps`` for one segment."""
     cuda = dit.precision.device.type == "cuda"
     if dit.graphs is not None:
