@@ -362,7 +362,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
-        revision=identity.revision(files, numbers, compiled, chosen.vocoder_runtime, chosen.ema),
+        revision=identity.revision(files, numbers, compiled, chosen.ema, chosen.vocoder_runtime),
         sample_rate_hz=SAMPLE_RATE_HZ,
         languages=identity.languages(files),
         scripts=identity.scripts(vocabulary),

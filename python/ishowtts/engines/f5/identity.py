@@ -19,7 +19,7 @@ _SAMPLE_BYTES = 4096
 
 
 def revision(
-    files: Files, precision: Precision, compiled: bool, vocoder_runtime: str = "torch", ema: bool = True
+    files: Files, precision: Precision, compiled: bool, ema: bool = True, vocoder_runtime: str = "torch"
 ) -> str:
     """Changes with the weights, the vocabulary, the numeric path and the way text is read."""
     from ishowtts import text
