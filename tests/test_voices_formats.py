@@ -32,6 +32,7 @@ KINDS = {
     "flac.oga": ["-c:a", "flac"],
     "fragmented.m4a": [*AAC, "-movflags", "frag_keyframe+empty_moov"],
     "mulaw.wav": ["-c:a", "pcm_mulaw"],
+    "opus.mp4": OPUS,
     "opus.ogg": OPUS,
     "opus.webm": OPUS,
     "s16.aiff": ["-c:a", "pcm_s16be"],
@@ -49,7 +50,7 @@ KINDS = {
     "vorbis.webm": VORBIS,
 }
 """What makes ffmpeg write each kind that the decoder's own tests have a file of."""
-KIND_OF = {".aac": "AAC", ".aiff": "AIFF", ".flac": "FLAC", ".m4a": "M4A", ".mkv": "WebM", ".mp3": "MP3",
+KIND_OF = {".aac": "AAC", ".aiff": "AIFF", ".flac": "FLAC", ".m4a": "M4A", ".mkv": "WebM", ".mp3": "MP3", ".mp4": "M4A",
            ".oga": "Ogg", ".ogg": "Ogg", ".wav": "WAV", ".webm": "WebM"}  # fmt: skip
 
 
