@@ -52,11 +52,7 @@ def child(folder: Path, code: str, options: str = "") -> subprocess.Popen[str]:
     """A program that holds ``config`` for the fake engine."""
     toml = folder / "ishowtts.toml"
     toml.write_text(f'engine = "fake"\n[http]\nport = 0\n[engines.fake]\nfaults = true\n{options}\n', encoding="utf-8")
-    # A shell's background job has SIGINT ignored, and so have its children: as it is in a terminal, wherever tests run.
-    setup = (
-        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"import ishowtts\nconfig = ishowtts.Config.load({str(toml)!r})\n"
-    )
+    setup = f"import ishowtts\nconfig = ishowtts.Config.load({str(toml)!r})\n"
     return subprocess.Popen(
         [sys.executable, "-c", setup + code],
         env=environment(folder),
