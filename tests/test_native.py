@@ -110,6 +110,16 @@ class TestEvents:
 
 
 class TestCaptionFiles:
+    def test_the_page_tells_which_fields_are_passed_over(self, hibari: Server) -> None:
+        page = (Path(__file__).resolve().parent.parent / "docs" / "http.md").read_text(encoding="utf-8")
+        section = page.split("## `POST /v1/captions`", 1)[1].split("```", 1)[0]
+        told = set(re.findall(r"`([a-z_]+)`", section.split("passed over", 1)[0].rsplit("; ", 1)[-1]))
+        sound: dict[str, Any] = {"sample_rate": 16_000, "bitrate": 64_000, "loudness": "off", "volume": 0.5}
+        fields = sound | {"stream": False, "stream_format": "sse"}
+        reply = ask(hibari, "/v1/captions", text=TEXT, **fields)
+        assert set(reply.headers["x-ishowtts-ignored"].split(", ")) == set(fields) == told
+        assert json.loads(reply.body) == json.loads(ask(hibari, "/v1/captions", text=TEXT).body)
+
     def test_srt_and_vtt_are_of_the_same_times(self, hibari: Server) -> None:
         srt = ask(hibari, "/v1/captions", text=TEXT, format="srt")
         vtt = ask(hibari, "/v1/captions", text=TEXT, format="vtt")
