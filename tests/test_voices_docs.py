@@ -40,3 +40,10 @@ def test_every_command_of_the_page_works(tmp_path: Path) -> None:
     assert run.returncode == 0, (run.stdout, run.stderr)
     for name in ("hello.wav", "preview.wav"):
         assert wav_samples((tmp_path / name).read_bytes()).size > clips.RATE_HZ // 4
+
+
+def test_the_page_tells_every_way_in_which_the_disk_fails(hibari: Server) -> None:
+    document = hibari.get("/openapi.json").body.decode()
+    codes = set(re.findall(r"\bstorage_[a-z]+", document))
+    assert codes, "the document tells them"
+    assert set(re.findall(r"\bstorage_[a-z]+", PAGE.read_text(encoding="utf-8"))) == codes
