@@ -226,7 +226,7 @@ class TestHostile:
              "multipart/form-data; boundary=x"),
         ]:  # fmt: skip
             refused(api.http.post("/v1/voices", content=body, headers={"Content-Type": kind}), 400, "invalid_form")
-        refused(api.post("/v1/voices/mine", clips.wav(), text=" "), 400, "invalid_voice")
+        refused(api.post("/v1/voices/mine", clips.wav(), text=" "), 400, "transcript_missing")
         refused(api.post("/v1/voices/mine", clips.wav()), 400, "transcript_missing")
         refused(api.post("/v1/voices/mine", text=TEXT), 400, "audio_missing")
         refused(api.post("/v1/voices/mine"), 400, "audio_missing")

@@ -107,6 +107,16 @@ class TestLanguage:
             assert api.post(f"/v1/voices/{id}", clips.wav()).json()["voice"]["languages"] == languages
         assert fake_whisper.asked(asked) == ["vi", "None", "vi", "None"]
 
+    def test_a_text_of_nothing_is_none(self, api: Api, asked: Path) -> None:
+        added = api.post("/v1/voices", clips.wav(), id="mine", text=" \n")
+        assert added.status_code == 201, added.text
+        assert added.json()["voice"]["reference_text"] == "Heard as None."
+        other = api.post("/v1/voices/mine", clips.wav(220), text="")
+        assert [warning["code"] for warning in other.json()["warnings"] if warning["code"] == "text_kept"]
+        assert other.json()["voice"]["reference_text"] == "Heard as None."
+        assert fake_whisper.asked(asked) == ["None"], "as for one that is not given"
+        refused(api.post("/v1/voices/mine", text=" "), 400, "invalid_voice")
+
     def test_an_override_is_heard_in_the_language_of_its_voice(self, api: Api, asked: Path) -> None:
         api.post("/v1/voices", id="low", engine='{"hibari": {"pitch_semitones": -5}}', language="vi")
         told = api.post("/api/voices/low/reference", clips.wav()).json()

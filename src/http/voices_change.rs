@@ -225,6 +225,10 @@ impl Upload {
             None => None,
         };
         draft.clip = prepared.as_ref().map(|prepared| prepared.wav().into());
+        if draft.clip.is_some() {
+            // A field of a page that nobody filled in.
+            draft.text = draft.text.filter(|text| !text.trim().is_empty());
+        }
         Ok(Self { id, draft, prepared })
     }
 }
