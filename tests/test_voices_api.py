@@ -88,6 +88,29 @@ class TestAdding:
         assert api.post("/v1/voices/new", clips.wav(), text=TEXT).status_code == 201
         refused(api.post("/v1/voices/new", id="other"), 400, "invalid_value")
 
+    def test_where_a_clip_is_from_stays_with_it(self, api: Api) -> None:
+        folder = api.server.home / "data" / "ishowtts" / "voices" / "mine"
+        api.add("mine")
+        manifest = folder / "voice.toml"
+        manifest.write_text(manifest.read_text(encoding="utf-8") + 'source = "Myself, 2026"\n', encoding="utf-8")
+
+        def source() -> Any:
+            return api.http.get("/v1/voices/mine").json().get("reference_source")
+
+        wait_until(lambda: source() == "Myself, 2026", "the change is seen")
+        changed = api.post("/v1/voices/mine", name="Another name", text="Other words.")
+        assert changed.json()["voice"]["reference_source"] == "Myself, 2026"
+        assert 'source = "Myself, 2026"' in manifest.read_text(encoding="utf-8")
+        over = "/api/voices/mine/reference"
+        assert api.post(over, text="Others again.").status_code == 200
+        assert source() == "Myself, 2026"
+        assert api.post(over, clips.wav(300)).status_code == 200
+        assert source() is None
+        assert api.http.delete(over).status_code == 200
+        assert source() == "Myself, 2026"
+        assert "reference_source" not in api.post("/v1/voices/mine", clips.wav(220)).json()["voice"]
+        assert api.http.get("/v1/voices/heart").json()["reference_source"].startswith("Spoken by this voice")
+
     def test_a_voice_of_hints_needs_no_clip(self, api: Api) -> None:
         added = api.post("/v1/voices", id="low", engine='{"hibari": {"voice": "heart", "pitch_semitones": -5}}')
         assert added.status_code == 201, added.text

@@ -78,6 +78,22 @@ class TestCommands:
         assert run(["voices", "add", "mine", clip], tmp_path).returncode == 0
         assert shown(tmp_path, "mine")["reference_text"] == TEXT
 
+    def test_where_a_clip_is_from_stays_with_it(self, tmp_path: Path, clip: Path) -> None:
+        source = tmp_path / "source" / "mine"
+        source.mkdir(parents=True)
+        (source / "voice.toml").write_text(MANIFEST.replace("ID", "mine") + 'source = "A book of 1920"\n')
+        (source / "reference.wav").write_bytes(clip.read_bytes())
+        assert run(["voices", "import", source], tmp_path).returncode == 0
+        assert shown(tmp_path, "mine")["reference_source"] == "A book of 1920"
+        changed = run(["voices", "add", "mine", "--name", "Other", "--text", "Hi there.", "--replace"], tmp_path)
+        assert changed.returncode == 0, changed.stderr
+        voice = shown(tmp_path, "mine")
+        assert (voice["name"], voice["reference_source"]) == ("Other", "A book of 1920")
+        manifest = tmp_path / "data" / "ishowtts" / "voices" / "mine" / "voice.toml"
+        assert 'source = "A book of 1920"' in manifest.read_text(encoding="utf-8")
+        assert run(["voices", "add", "mine", clip, "--replace"], tmp_path).returncode == 0
+        assert shown(tmp_path, "mine")["reference_source"] is None, "it is another clip"
+
     def test_a_folder_is_imported(self, tmp_path: Path, clip: Path) -> None:
         source = tmp_path / "source"
         for id in ("one", "two"):

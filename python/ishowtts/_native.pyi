@@ -55,7 +55,8 @@ class Voices:
         default, aliases and engine (hints by engine) of each, sorted by id."""
 
     def get(self, id: str) -> dict[str, Any]:
-        """One by its id or alias, with reference_text and reference_audio (a WAV file's bytes, or None)."""
+        """One by its id or alias, with reference_text, reference_source (where the clip is from, for people) and
+        reference_audio (a WAV file's bytes), or None in their places."""
 
     def preview_text(self, id: str) -> str:
         """A sentence in the voice's language."""

@@ -77,6 +77,7 @@ impl Voices {
         let dict = voice(py, &library, listed)?;
         let reference = listed.voice.reference.as_ref();
         dict.set_item("reference_text", reference.map(|reference| &reference.text))?;
+        dict.set_item("reference_source", reference.and_then(|reference| reference.source.as_ref()))?;
         dict.set_item("reference_audio", reference.map(|reference| PyBytes::new(py, &reference.clip)))?;
         Ok(dict)
     }

@@ -73,6 +73,9 @@ pub struct Details<'a> {
     /// What is said in the clip.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference_text: Option<&'a str>,
+    /// Where the clip is from, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference_source: Option<&'a str>,
     /// What engines are told of it, by their names.
     engine: &'a BTreeMap<String, serde_json::Value>,
 }
@@ -167,6 +170,7 @@ pub fn details<'a>(library: &'a Library, listed: &'a Listed) -> Details<'a> {
         aliases: library.aliases().filter(|(_, id)| *id == voice.id).map(|(alias, _)| alias).collect(),
         cloned: voice.only_cloned(),
         reference_text: voice.reference.as_ref().map(|reference| reference.text.as_str()),
+        reference_source: voice.reference.as_ref().and_then(|reference| reference.source.as_deref()),
         engine: &voice.hints,
     }
 }

@@ -66,7 +66,10 @@ impl Draft {
         let clip = self.clip.or_else(|| before.map(|before| before.clip.clone()));
         let text = self.text.or_else(|| before.map(|before| before.text.clone()));
         let reference = match (clip, text) {
-            (Some(clip), Some(text)) => Some(Reference { clip, text: text.trim().to_owned() }),
+            (Some(clip), Some(text)) => {
+                let source = before.and_then(|before| before.source_of(&clip));
+                Some(Reference { clip, text: text.trim().to_owned(), source })
+            }
             (Some(_), None) => {
                 let message = "\"text\" is missing: it must hold what is said in the clip";
                 return Err(Error::invalid("transcript_missing", Some("text"), message));

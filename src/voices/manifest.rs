@@ -34,7 +34,6 @@ struct Manifest {
 #[serde(deny_unknown_fields)]
 struct ReferenceTable {
     text: String,
-    /// Where the clip is from, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source: Option<String>,
 }
@@ -74,7 +73,7 @@ pub(super) fn parse(id: &str, manifest: &[u8], clip: Option<Bytes>) -> Result<Vo
         (Some(table), Some(_)) if table.text.trim().is_empty() => {
             return Err(Fault::new("text_empty", "reference.text must hold the words of reference.wav"));
         }
-        (Some(table), Some(clip)) => Some(Reference { clip, text: table.text }),
+        (Some(table), Some(clip)) => Some(Reference { clip, text: table.text, source: table.source }),
         (Some(_), None) => {
             return Err(Fault::new("clip_missing", "has [reference], but there is no reference.wav beside it"));
         }
@@ -127,7 +126,7 @@ pub(super) fn write(voice: &Voice) -> Result<String, Fault> {
         reference: voice
             .reference
             .as_ref()
-            .map(|reference| ReferenceTable { text: reference.text.clone(), source: None }),
+            .map(|reference| ReferenceTable { text: reference.text.clone(), source: reference.source.clone() }),
     };
     toml::to_string(&manifest).map_err(|error| Fault::new("manifest_invalid", error.to_string()))
 }
@@ -165,7 +164,7 @@ pub(super) fn of_clip(clip: Bytes, text: &str) -> Voice {
         licence: String::new(),
         speed: own_pace(),
         hints: BTreeMap::new(),
-        reference: Some(Reference { clip, text: text.to_owned() }),
+        reference: Some(Reference { clip, text: text.to_owned(), source: None }),
         shape: Default::default(),
         transient: false,
     }
@@ -257,12 +256,14 @@ mod tests {
     #[test]
     fn a_whole_manifest() {
         let text = format!(
-            "{HEAD}speed = 2\n[engine.x]\nn = -3\nwhen = 2024-01-02\nlist = [1.5, true]\n[reference]\ntext = \"Hi.\"\n"
+            "{HEAD}speed = 2\n[engine.x]\nn = -3\nwhen = 2024-01-02\nlist = [1.5, true]\n[reference]\ntext = \"Hi.\"\n\
+             source = \"A book\"\n"
         );
         let voice = parse("a", text.as_bytes(), clip(b"clip")).expect("valid");
         assert_eq!((voice.speed, voice.languages.as_slice()), (2.0, ["en".to_owned()].as_slice()));
         assert_eq!(voice.hints["x"], serde_json::json!({"n": -3, "when": "2024-01-02", "list": [1.5, true]}));
-        assert_eq!(voice.reference, Some(Reference { clip: Bytes::from_static(b"clip"), text: "Hi.".into() }));
+        let told = voice.reference.as_ref().map(|told| (&*told.clip, &*told.text, told.source.as_deref()));
+        assert_eq!(told, Some((&b"clip"[..], "Hi.", Some("A book"))));
         let plain = parse("a", HEAD.as_bytes(), None).expect("valid");
         assert_eq!((plain.speed, plain.description.as_str(), plain.reference), (1.0, "", None));
     }
@@ -303,7 +304,8 @@ mod tests {
     #[test]
     fn what_is_written_is_the_same_voice() {
         let text = format!(
-            "{HEAD}speed = 2\n[engine.x]\nn = -3\nlist = [1.5, true]\n[engine.x.y]\nz = \"\"\n[reference]\ntext = \"Hi.\\n\"\n"
+            "{HEAD}speed = 2\n[engine.x]\nn = -3\nlist = [1.5, true]\n[engine.x.y]\nz = \"\"\n[reference]\ntext = \"Hi.\\n\"\n\
+             source = \"A book\"\n"
         );
         for (text, clip) in [(text.as_str(), clip(b"clip")), (HEAD, None)] {
             let voice = parse("a", text.as_bytes(), clip.clone()).expect("valid");

@@ -71,6 +71,15 @@ pub struct Reference {
     /// A WAV file.
     pub clip: Bytes,
     pub text: String,
+    /// Where the clip is from, for people.
+    pub source: Option<String>,
+}
+
+impl Reference {
+    /// Of `clip`, if it is this one.
+    fn source_of(&self, clip: &Bytes) -> Option<String> {
+        self.source.clone().filter(|_| self.clip == *clip)
+    }
 }
 
 impl fmt::Debug for Reference {
@@ -115,7 +124,8 @@ impl Voice {
         let clip = over.clip.as_ref().or(own.map(|own| &own.clip));
         let text = over.text.as_ref().or(own.map(|own| &own.text));
         let (Some(clip), Some(text)) = (clip, text) else { return self.clone() };
-        let reference = Some(Reference { clip: clip.clone(), text: text.clone() });
+        let source = own.and_then(|own| own.source_of(clip));
+        let reference = Some(Reference { clip: clip.clone(), text: text.clone(), source });
         if reference == self.reference {
             return self.clone();
         }

@@ -92,7 +92,7 @@ fn the_users_own_voices_win() {
     let (library, problems) = load(root.path());
     assert_eq!(problems, []);
     let heart = library.get("HEART").expect("there");
-    assert_eq!(heart.reference, Some(Reference { clip: wav(200.0).into(), text: "Hi.".into() }));
+    assert_eq!(heart.reference, reference(200.0, "Hi.", None));
     assert_eq!(library.get("alloy").expect("the voice, not the alias").id, "alloy");
     assert!(library.aliases().all(|(alias, _)| alias != "alloy"));
     fs::write(&clip, wav(300.0)).expect("written");
@@ -225,6 +225,11 @@ fn draft(frequency_hz: f64, text: &str) -> Draft {
     Draft { clip: Some(wav(frequency_hz).into()), text: Some(text.to_owned()), ..Draft::default() }
 }
 
+fn reference(frequency_hz: f64, text: &str, source: Option<&str>) -> Option<Reference> {
+    let clip = wav(frequency_hz).into();
+    Some(Reference { clip, text: text.to_owned(), source: source.map(str::to_owned) })
+}
+
 fn code<T: fmt::Debug>(result: Result<T, Error>) -> &'static str {
     result.expect_err("must be refused").code()
 }
@@ -236,7 +241,7 @@ fn a_voice_is_added_replaced_and_removed() {
     let before = store.library();
     let added = store.put("mine", draft(200.0, " Hi. "), false).expect("added");
     assert_eq!((added.voice.name.as_str(), added.voice.languages[0].as_str()), ("mine", "und"));
-    assert_eq!(added.voice.reference, Some(Reference { clip: wav(200.0).into(), text: "Hi.".into() }));
+    assert_eq!(added.voice.reference, reference(200.0, "Hi.", None));
     assert_eq!(added.origin, Origin::User);
     assert!(before.get("mine").is_err(), "a snapshot stays as it is");
     assert_eq!(code(store.put("mine", draft(300.0, "No."), false)), "voice_exists");
@@ -256,6 +261,31 @@ fn a_voice_is_added_replaced_and_removed() {
     assert_eq!(code(store.remove("heart")), "voice_shipped");
     assert_eq!(code(store.remove("../mine")), "voice_not_found");
     assert_eq!(load(root.path()).1, []);
+}
+
+#[test]
+fn where_a_clip_is_from_is_told_as_long_as_it_is_that_clip() {
+    let root = root();
+    let told = manifest("mine") + "[reference]\ntext = \"Hi.\"\nsource = \"A book\"\n";
+    fs::write(add(&root, "mine", &told).join("reference.wav"), wav(200.0)).expect("written");
+    let (store, problems) = open(root.path());
+    assert_eq!(problems, []);
+    let named = Draft { name: Some("Other".into()), text: Some("Ho.".into()), ..Draft::default() };
+    let changed = store.put("mine", named, true).expect("changed").voice.reference.clone();
+    assert_eq!(changed, reference(200.0, "Ho.", Some("A book")));
+    let again = store.put("mine", draft(200.0, "Hi."), true).expect("the same clip").voice.reference.clone();
+    assert_eq!(again, reference(200.0, "Hi.", Some("A book")));
+
+    let with_text = store.set_override("mine", None, Some("Ha.")).expect("set").voice.reference.clone();
+    assert_eq!(with_text, reference(200.0, "Ha.", Some("A book")));
+    let with_clip = store.set_override("mine", Some(wav(300.0).into()), None).expect("set").voice.reference.clone();
+    assert_eq!(with_clip, reference(300.0, "Ha.", None));
+    let cleared = store.clear_override("mine").expect("cleared").voice.reference.clone();
+    assert_eq!(cleared, reference(200.0, "Hi.", Some("A book")));
+
+    let other = store.put("mine", draft(300.0, "Hi."), true).expect("another clip").voice.reference.clone();
+    assert_eq!(other, reference(300.0, "Hi.", None));
+    assert_eq!(load(root.path()).0.get("mine").expect("on disk").reference, other);
 }
 
 #[test]
@@ -285,10 +315,10 @@ fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
     let baseline = store.put("mine", draft(200.0, "Hi."), false).expect("added");
     let clip = Bytes::from(wav(300.0));
     let with_clip = store.set_override("mine", Some(clip.clone()), None).expect("set");
-    assert_eq!(with_clip.voice.reference, Some(Reference { clip: clip.clone(), text: "Hi.".into() }));
+    assert_eq!(with_clip.voice.reference, reference(300.0, "Hi.", None));
     assert_eq!(with_clip.baseline, baseline.voice);
     let with_both = store.set_override("mine", None, Some(" Ho. ")).expect("set");
-    assert_eq!(with_both.voice.reference, Some(Reference { clip: clip.clone(), text: "Ho.".into() }));
+    assert_eq!(with_both.voice.reference, reference(300.0, "Ho.", None));
     assert_ne!(with_both.voice.version, with_clip.voice.version);
     assert_eq!(load(root.path()).0.get("mine").expect("on disk"), with_both.voice);
     let text_cleared = store.set_override("mine", None, Some("")).expect("set");
