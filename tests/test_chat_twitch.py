@@ -75,6 +75,16 @@ def test_a_message_comes_through_with_its_tags(server: Server, relay: Relay) -> 
     assert items[2]["text"] == "hello there 你好 🎉"
 
 
+def test_what_is_said_there_has_the_voice_that_was_described(server: Server, relay: Relay) -> None:
+    told = {"platform": "twitch", "channel": "bar", "voice": "wren + speed=1.5"}
+    status, state = post(server.port, "/v1/chat/start", told)
+    assert (status, state["connections"][0]["voice"]) == (200, "wren+speed=1.5")
+    Viewer(relay, "ann", "bar").say("hello there")
+    (item,) = wait_until(lambda: waiting(server), "the message")
+    assert item["voice"] == "wren+speed=1.5"
+    assert server.get(f"/v1/chat/items/{item['id']}/audio").headers["x-ishowtts-voice"] == "wren+speed=1.5"
+
+
 def test_what_is_taken_back_never_sounds(server: Server, relay: Relay) -> None:
     ann, bob = Viewer(relay, "ann", "bar"), Viewer(relay, "bob", "bar")
     ann.say("this stays")

@@ -211,8 +211,8 @@ class TestCommands:
             wait_until(lambda: server.speak("Hi.", voice="mine").status == 404, "it is seen to be gone", 5)
 
     def test_a_preview_is_heard(self, tmp_path: Path) -> None:
-        for words in ([], ["Hello", "there."]):
-            ended = run(["voices", "preview", "wren", *words, "-o", "a.wav"], tmp_path)
+        for voice, words in [("wren", []), ("wren", ["Hello", "there."]), ("Alloy+pitch=3", [])]:
+            ended = run(["voices", "preview", voice, *words, "-o", "a.wav"], tmp_path)
             assert ended.returncode == 0, ended.stderr
             assert wav_samples((tmp_path / "a.wav").read_bytes()).size
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from harness import Pcm, Server
+from overlay import post
 from shipped_voices import make_voices
 
 TEXT = "The harbour lights came on one by one, and the last boats turned home."
+CHAT = """
+[chat.twitch]
+irc_url = "ws://127.0.0.1:9"
+[chat.rules]
+user_max_per_minute = 0
+[chat.rules.voices]
+en = "Onyx(2.000000000000)+Wren(2.000000000000)+pitch=2.50+formant=-1.0"
+"""
 
 
 def pitch_hz(pcm: Pcm) -> float:
@@ -77,3 +87,36 @@ class TestVariants:
         reply = hibari.speak(TEXT, voice="hart+pitch=1")
         assert (reply.status, reply.error["code"]) == (404, "voice_not_found")
         assert "did you mean" in reply.error["message"]
+
+
+class TestChat:
+    """Where nobody waits for an answer, a voice that is described is none that is dropped."""
+
+    def test_a_chat_a_viewer_and_a_language_have_it(self, start: Callable[..., Server]) -> None:
+        server = start(engine="fake", config=CHAT)
+
+        def spoken_with(user: str, text: str) -> tuple[str, str]:
+            message = {"platform": "twitch", "user": user, "text": text}
+            status, item = post(server.port, "/v1/chat/enqueue", message)
+            assert (status, item["accepted"]) == (202, True), item
+            sound = server.get(f"/v1/chat/items/{item['id']}/audio")
+            assert sound.status == 200, sound.body
+            return item["voice"], sound.headers["x-ishowtts-voice"]
+
+        told = {"platform": "twitch", "user": "Bo", "voice": "Nova+pitch=-1"}
+        status, answer = post(server.port, "/v1/chat/user-voice", told)
+        assert (status, answer["voice"].endswith("+pitch=-1")) == (200, True), answer
+        assert spoken_with("Bo", "Hm.") == (answer["voice"], answer["voice"])
+        told = {"platform": "twitch", "user": "Cy", "voice": "hart+pitch=-1"}
+        assert post(server.port, "/v1/chat/user-voice", told)[0] == 404
+
+        told = {"platform": "twitch", "channel": "ann", "voice_id": "Alloy+pitch=3"}
+        assert post(server.port, "/api/danmaku/start", told)[0] == 202
+        (connection,) = json.loads(server.get("/v1/chat/state").body)["connections"]
+        assert connection["voice"] == "heart+pitch=3"
+        told = {"platform": "twitch", "channel": "ann", "voice": "wren+pitch=99"}
+        status, refused = post(server.port, "/v1/chat/start", told)
+        assert (status, refused["error"]["code"]) == (400, "invalid_voice")
+
+        mixed = "rowan(0.5)+wren(0.5)+pitch=2.5+formant=-1"
+        assert spoken_with("Ed", TEXT) == (mixed, mixed)

@@ -82,9 +82,9 @@ impl Voices {
         Ok(dict)
     }
 
-    /// What it says of itself, in its language.
+    /// What it says of itself, in its language. `id`: or a description.
     fn preview_text(&self, py: Python<'_>, id: &str) -> PyResult<&'static str> {
-        let voice = self.store.library().get(id).map_err(|error| errors::speech(py, &error))?;
+        let voice = self.store.library().resolve(id).map_err(|error| errors::speech(py, &error))?;
         Ok(preview::sentence(voice.languages.first().map_or("", String::as_str)))
     }
 

@@ -26,7 +26,7 @@ impl Desk {
         voice: Option<&str>,
         engine: Option<String>,
     ) -> Result<String, Error> {
-        let voice = voice.map(|name| self.speech.voices().get(name)).transpose()?.map(|voice| voice.id.clone());
+        let voice = voice.map(|name| self.speech.voices().resolve(name)).transpose()?.map(|voice| voice.id.clone());
         self.listen_to(Started { platform, channel: channel.trim().to_owned(), voice, engine })
     }
 

@@ -284,7 +284,7 @@ impl Desk {
         let mut owner = [0; 8];
         hasher.finalize_xof().fill(&mut owner);
         // One that was stored may be gone since.
-        let voice = item.voice.clone().filter(|voice| self.speech.voices().get(voice).is_ok());
+        let voice = item.voice.clone().filter(|voice| self.speech.voices().resolve(voice).is_ok());
         let engines = self.speech.engines();
         let engine = item.engine.clone().filter(|name| engines.iter().any(|engine| engine.name == *name));
         SpeechRequest {

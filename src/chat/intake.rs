@@ -169,7 +169,7 @@ impl Desk {
 
     fn item(&self, message: Message, spoken: Spoken, users: [UserKey; 2], rule: &str, reason: String) -> Item {
         let library = self.speech.voices();
-        let named = spoken.voice.and_then(|name| library.get(&name).ok()).map(|voice| voice.id.clone());
+        let named = spoken.voice.and_then(|name| library.resolve(&name).ok()).map(|voice| voice.id.clone());
         let [user, name] = users;
         let (of_channel, engine) = self.state.lock().sources.voice_of(message.platform, &message.channel);
         let named = named.or(of_channel);

@@ -54,7 +54,7 @@ impl Voices {
         self.pool.iter().max_by_key(|voice| weight(voice)).map(String::as_str)
     }
 
-    /// What a viewer may be given: its id.
+    /// What a viewer may be given: its id. Viewers themselves have no descriptions to choose.
     ///
     /// # Errors
     /// The voice does not exist; or viewers may not choose it, where `by_viewer`.
@@ -63,7 +63,8 @@ impl Voices {
         if by_viewer && !self.choice {
             return refused("viewers may not choose their voice (chat.voices.choice)".to_owned());
         }
-        let id = library.get(name)?.id.clone();
+        let voice = if by_viewer { library.get(name)? } else { library.resolve(name)? };
+        let id = voice.id.clone();
         if by_viewer && !self.pool.contains(&id) {
             return refused(format!(
                 "{id:?} is not among the voices that viewers may choose: {}",
@@ -163,6 +164,8 @@ mod tests {
         let code = |outcome: Result<String, Error>| outcome.map_err(|error| error.code());
         assert_eq!(code(voices.check("wren", &library(), true)), Err("voice_not_allowed"));
         assert_eq!(voices.check("wren", &library(), false), Ok("wren".to_owned()));
+        assert_eq!(voices.check("Narrator+pitch=3", &library(), false), Ok("rowan+pitch=3".to_owned()));
+        assert_eq!(code(voices.check("rowan+pitch=3", &library(), true)), Err("voice_not_found"));
         assert_eq!(code(voices.check("nobody", &library(), false)), Err("voice_not_found"));
     }
 

@@ -13,6 +13,8 @@ const MAX_SECONDS: f64 = 31_536_000.0;
 const MAX_CACHE_MIB: usize = 1 << 20;
 const MAX_THREADS: usize = 1024;
 const MAX_NAME_CHARS: usize = 64;
+/// Of a voice that is described.
+const MAX_VOICE_CHARS: usize = 128;
 /// Errors are one line each; a longer value is cut.
 const MAX_SHOWN_CHARS: usize = 80;
 
@@ -319,7 +321,10 @@ const RULES: &[Rule] = &[
     Rule {
         key: "chat.rules.voices",
         must_be: "a table from languages to voices such as { zh = \"quynh\" }",
-        fault: |config| config.chat.rules.voices.values().find(|name| !is_name(name)).map(|name| format!("{name:?}")),
+        fault: |config| {
+            let is_voice = |name: &str| is_text(name, MAX_VOICE_CHARS);
+            config.chat.rules.voices.values().find(|name| !is_voice(name)).map(|name| format!("{name:?}"))
+        },
     },
     Rule { key: "chat.rules.approval", must_be: "\"nothing\", \"first\", \"unpaid\" or \"all\"", fault: |_| None },
     Rule {

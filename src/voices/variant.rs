@@ -72,9 +72,13 @@ fn invalid(message: String) -> Error {
     Error::invalid("invalid_voice", Some("voice"), message)
 }
 
+fn too_long() -> Error {
+    invalid(format!("a voice's description may have {MAX_VARIANT_CHARS} characters"))
+}
+
 fn parse(name: &str) -> Result<Spec<'_>, Error> {
     if name.chars().nth(MAX_VARIANT_CHARS).is_some() {
-        return Err(invalid(format!("a voice's description may have {MAX_VARIANT_CHARS} characters")));
+        return Err(too_long());
     }
     let mut spec = Spec { voices: Vec::new(), speed: None, pitch: None, formant: None };
     for part in name.split('+').map(str::trim) {
@@ -144,6 +148,10 @@ fn make(parts: &[(Arc<Voice>, f64)], spec: &Spec<'_>) -> Result<Arc<Voice>, Erro
     let id = described(&shares, spec);
     if id == main.id {
         return Ok(Arc::clone(main));
+    }
+    // An id that is kept, as that of a chat's voice is, must be one to ask for again.
+    if id.chars().nth(MAX_VARIANT_CHARS).is_some() {
+        return Err(too_long());
     }
     let mut hasher = blake3::Hasher::new();
     for (voice, _) in &shares {

@@ -57,6 +57,17 @@ fn a_variant_changes_what_it_says() {
 }
 
 #[test]
+fn the_id_of_a_variant_leads_back_to_it() {
+    let library = library();
+    for name in ["Alloy + pitch=3", "heart+wren", "wren(3)+oak+speed=1.1", "heart+formant=-1+pitch=-0.5"] {
+        let voice = library.resolve(name).expect(name);
+        assert_eq!(library.resolve(&voice.id).expect("its id").version, voice.version, "{name}");
+    }
+    // Written out it would be too long to be named again.
+    assert!(fault(&library, "heart+pitch=1e-200").contains("128 characters"));
+}
+
+#[test]
 fn one_sound_has_one_version() {
     let library = library();
     let version = |name: &str| library.resolve(name).expect(name).version.clone();
