@@ -1,5 +1,5 @@
 """Voices, cold and warm: how long the first sound takes, what a warm voice reads from disk, and whether memory stays
-within its bound while many voices take turns.
+within its bound while many voices take turns. Fails if a warm voice is read, or the bound is not kept.
 
     python benches/voices.py [--voices 200] [--hot 20] [--requests 2000] [--f5 FOLDER] [--quick] [--out FILE]
 
@@ -18,6 +18,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import wave
@@ -213,6 +214,17 @@ def measure(arguments: argparse.Namespace, home: Path) -> dict[str, Any]:
         server.close()
 
 
+def missed(report: dict[str, Any]) -> list[str]:
+    """What must hold on every machine, and does not."""
+    opened, most_mib, bound_mib = report["opened_by_warm_requests"], report["most_prepared_mib"], report["bound_mib"]
+    found = []
+    if opened is not None and opened["opens"] > 0:
+        found.append(f"{opened['requests']} requests with a warm voice opened {opened['opens']} files")
+    if most_mib > bound_mib:
+        found.append(f"prepared voices took {most_mib} MiB, and {bound_mib} are the bound")
+    return found
+
+
 def told(report: dict[str, Any]) -> str:
     sounds = report["first_sound_ms"].items()
     rows: list[Sequence[object]] = [[name, *(figure[f"ms_p{point}"] for point in (50, 99))] for name, figure in sounds]
@@ -231,7 +243,7 @@ def told(report: dict[str, Any]) -> str:
     return table(title, ["first sound, ms", "p50", "p99"], rows) + "\n" + table("", ["", ""], facts)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voices", type=int, default=200)
     parser.add_argument("--hot", type=int, default=20)
@@ -248,7 +260,10 @@ def main() -> None:
     print(told(report))
     if arguments.out is not None:
         arguments.out.write_text(json.dumps({"machine": machine(), "voices": report}, indent=2) + "\n")
+    for miss in missed(report):
+        print(f"voices.py: {miss}", file=sys.stderr)
+    return 1 if missed(report) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
