@@ -5,7 +5,7 @@ and its voice are under Apache-2.0. Needs the installed program.
 
     make_voices.py            writes voices/*/reference.wav anew
     make_voices.py --check    makes them and compares them with those in the repository
-    make_voices.py --measure  prints what tells the voices apart, as in voices/README.md
+    make_voices.py --measure  has all of them say one sentence, and prints what tells them apart, as in voices/README.md
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ import numpy.typing as npt
 VOICES = Path(__file__).resolve().parent.parent / "voices"
 RATE_HZ = 24_000
 SEED = 1
+MEASURED = "heart"
+"""Whose text all say to be measured, as resonances change with what is said."""
 RMS = 0.1
 """About -18 LUFS, and what F5 brings a clip to."""
 PEAK = 0.89
@@ -57,7 +59,7 @@ def manifests() -> list[Manifest]:
 
 
 def made(voices: list[Manifest]) -> dict[str, Sound]:
-    """Spoken from the manifests as they stand here, whatever the installed program ships."""
+    """Each saying its text, from the manifests as they stand here, whatever the installed program ships."""
     from ishowtts import Speaker
 
     root = Path(tempfile.mkdtemp(prefix="voices-"))
@@ -69,6 +71,12 @@ def made(voices: list[Manifest]) -> dict[str, Sound]:
             return {voice.id: _said(speaker, voice) for voice in voices}
     finally:
         shutil.rmtree(root)
+
+
+def with_one_text(voices: list[Manifest]) -> list[Manifest]:
+    """The same voices, all with one text."""
+    text = next(voice.text for voice in voices if voice.id == MEASURED)
+    return [replace(voice, text=text) for voice in voices]
 
 
 def _said(speaker: Any, voice: Manifest) -> Sound:
@@ -152,7 +160,8 @@ def row(voice: Manifest, sound: Sound) -> str:
 def main(arguments: list[str]) -> int:
     voices = manifests()
     if arguments == ["--measure"]:
-        print("\n".join(row(voice, read(VOICES / voice.id / "reference.wav")) for voice in voices))
+        voices = with_one_text(voices)
+        print("\n".join(row(voice, sound) for voice, sound in zip(voices, made(voices).values(), strict=True)))
         return 0
     sounds = made(voices)
     if arguments == []:
