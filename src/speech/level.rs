@@ -5,7 +5,7 @@
 //! engine as long as any sentence.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Weak},
 };
 
@@ -44,12 +44,14 @@ const MAX_GAINS: usize = 4_096;
 /// Nobody's share of the engine is lessened by it.
 const OWNER: Owner = Owner(u64::MAX);
 
+/// An engine's name and a voice version.
+type Key = (String, String);
 /// Once it was measured, which only one does at a time.
 type Gain = Arc<OnceCell<f32>>;
 
-/// What was measured, by engine and voice version. Of a voice of one request it is kept while that starts.
+/// What was measured. Of a voice of one request it is kept while that starts.
 pub(super) struct Levels {
-    gains: Mutex<HashMap<(String, String), Gain>>,
+    gains: Mutex<HashMap<Key, Gain>>,
     /// What is to be measured before the program is ready has been.
     warm: watch::Sender<bool>,
 }
@@ -154,11 +156,13 @@ impl Speech {
     }
 
     async fn voice_gain(&self, link: &Arc<Link>, voice: &Arc<Voice>) -> f32 {
-        let key = (link.name.clone(), voice.version.clone());
+        let key = key(link, voice);
         let cell = {
             let mut gains = self.levels.gains.lock();
             if gains.len() >= MAX_GAINS && !gains.contains_key(&key) {
-                gains.clear();
+                // Those of pinned voices were measured so that nobody waits for it.
+                let pinned: HashSet<_> = self.links.iter().flat_map(pinned_keys).collect();
+                gains.retain(|key, _| pinned.contains(key));
             }
             Arc::clone(gains.entry(key).or_default())
         };
@@ -262,6 +266,14 @@ impl Speech {
     }
 }
 
+fn key(link: &Link, voice: &Voice) -> Key {
+    (link.name.clone(), voice.version.clone())
+}
+
+fn pinned_keys(link: &Arc<Link>) -> Vec<Key> {
+    link.pinned().iter().map(|voice| key(link, voice)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,5 +300,22 @@ mod tests {
         assert_eq!(measured(), before);
         say(&speech, request("One of the library.")).await.expect("spoken");
         assert_eq!(measured(), before, "the default one was measured before");
+    }
+
+    #[tokio::test]
+    async fn pinned_voices_stay_measured_however_many_others_there_are() {
+        let speech = levelled(Config::default(), vec![fake(|_| {})]).await;
+        let link = &speech.links[0];
+        let pinned = pinned_keys(link);
+        assert_eq!(pinned.len(), 1, "the default voice");
+        let measured = || speech.levels.gains.lock().get(&pinned[0]).and_then(|gain| gain.get().copied());
+        let before = measured().expect("measured before the program is ready");
+        let others = (1..MAX_GAINS).map(|number| ((link.name.clone(), number.to_string()), Gain::default()));
+        speech.levels.gains.lock().extend(others);
+        let other = speech.voices().get("oak").expect("it ships");
+        speech.gain(&Level::default(), link, &other).await;
+        assert_eq!(measured(), Some(before));
+        let left: HashSet<Key> = speech.levels.gains.lock().keys().cloned().collect();
+        assert_eq!(left, pinned.into_iter().chain([key(link, &other)]).collect());
     }
 }
