@@ -164,6 +164,7 @@ class TestByHand:
     FAULTS: ClassVar[dict[str, tuple[bytes | None, str, str]]] = {
         "long": (clips.wav(seconds=31), GOOD, "clip_too_long"),
         "silent": (clips.wav_of(clips.hum() * 0), GOOD, "silent_clip"),
+        "slow": (clips.wav_of(clips.hum(), rate_hz=4_000), GOOD, "unsupported_sample_rate"),
         "cut": (clips.wav()[:30], GOOD, "broken_clip"),
         "song": (b"ID3 is no WAV file", GOOD, "unknown_clip_format"),
         "clipless": (None, GOOD, "clip_missing"),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{Fault, clip::ClipError};
-use crate::audio::decode::{DecodeError, Limits, decode};
+use crate::audio::{
+    decode::{DecodeError, Limits, decode},
+    resample::RATES_HZ,
+};
 
 /// Longer ones help no engine, and keeping them costs memory.
 const MAX_CLIP_S: f64 = 30.0;
@@ -24,15 +27,19 @@ pub(super) fn check(clip: &[u8]) -> Result<(), Fault> {
             "clip_too_long",
             format!("is longer than {MAX_CLIP_S} s; cut it to 5 to 12 s of speech, or let `ishowtts voices add` do it"),
         ),
-        other => {
-            let error = ClipError::from(other);
-            Fault::new(error.code(), error.to_string())
-        }
+        other => fault(&other.into()),
     })?;
+    if !RATES_HZ.contains(&decoded.sample_rate_hz) {
+        return Err(fault(&ClipError::Rate { sample_rate_hz: decoded.sample_rate_hz }));
+    }
     if decoded.samples.iter().all(|sample| sample.abs() < MIN_PEAK) {
         return Err(Fault::new("silent_clip", "is silent; record somebody who speaks"));
     }
     Ok(())
+}
+
+fn fault(error: &ClipError) -> Fault {
+    Fault::new(error.code(), error.to_string())
 }
 
 pub(super) fn is_wav(bytes: &[u8]) -> bool {
@@ -45,8 +52,13 @@ mod tests {
     use crate::audio::encode::wav_file;
 
     fn wav(seconds: f64, level: f32) -> Vec<u8> {
-        let samples: Vec<f32> = (0..(seconds * 8e3) as usize).map(|n| level * (n as f32 * 0.2).sin()).collect();
-        wav_file(&samples, 8_000).to_vec()
+        wav_at(8_000, seconds, level)
+    }
+
+    fn wav_at(sample_rate_hz: u32, seconds: f64, level: f32) -> Vec<u8> {
+        let samples = (seconds * f64::from(sample_rate_hz)) as usize;
+        let samples: Vec<f32> = (0..samples).map(|n| level * (n as f32 * 0.2).sin()).collect();
+        wav_file(&samples, sample_rate_hz).to_vec()
     }
 
     #[test]
@@ -57,6 +69,9 @@ mod tests {
         assert_eq!(fault(&wav(30.5, 0.5)), "clip_too_long");
         assert_eq!(fault(&wav(1.0, 0.0005)), "silent_clip");
         assert_eq!(fault(&wav(0.0, 0.5)), "broken_clip");
+        assert_eq!(check(&wav_at(192_000, 1.0, 0.5)), Ok(()));
+        assert_eq!(fault(&wav_at(4_000, 1.0, 0.5)), "unsupported_sample_rate");
+        assert_eq!(fault(&wav_at(200_000, 1.0, 0.5)), "unsupported_sample_rate");
         assert_eq!(fault(b"ID3 and so on, no WAV"), "unknown_clip_format");
         assert_eq!(fault(b""), "unknown_clip_format");
     }
