@@ -37,6 +37,9 @@ class TestCommands:
         voice = shown(tmp_path, "mine")
         assert (voice["name"], voice["languages"], voice["origin"]) == ("Me", ["en-GB"], "user")
         assert voice["reference_text"] == TEXT
+        told = json.loads(run(["voices", "list", "--json"], tmp_path).stdout)
+        cloned = {entry["id"]: entry["cloned"] for entry in told}
+        assert (cloned["mine"], cloned["heart"]) == (True, False), "engines that do not clone can speak as heart"
         listed = run(["voices"], tmp_path).stdout
         assert any(line.startswith("mine ") for line in listed.splitlines())
         assert listed == run(["voices", "list"], tmp_path).stdout

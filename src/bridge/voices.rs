@@ -209,7 +209,7 @@ fn voice<'py>(py: Python<'py>, library: &Library, listed: &Listed) -> PyResult<B
         },
     )?;
     dict.set_item("overridden", listed.replaced.is_some())?;
-    dict.set_item("cloned", voice.reference.is_some())?;
+    dict.set_item("cloned", voice.only_cloned())?;
     dict.set_item("default", library.default_voice().is_ok_and(|default| default.id == voice.id))?;
     let aliases = library.aliases().filter(|(_, id)| *id == voice.id).map(|(alias, _)| alias);
     dict.set_item("aliases", aliases.collect::<Vec<_>>())?;
