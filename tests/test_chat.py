@@ -317,7 +317,10 @@ def test_hotkeys_made_for_speakerbot_work(server: Server, path: str, key: str) -
 
         assert stream.next("hello")
         for _ in range(2):
-            assert ask("Speak", voice="Rowan+pitch=2", message="This is a test message") == {"id": "<id>", "status": "ok"}
+            assert ask("Speak", voice="Rowan+pitch=2", message="This is a test message") == {
+                "id": "<id>",
+                "status": "ok",
+            }
         item = stream.next("item")
         assert (item["text"], item["voice"]) == ("This is a test message", "rowan+pitch=2")
         assert ask("stop")["status"] == "ok"
