@@ -111,7 +111,7 @@ class ChatServer:
                 self.speaking = overlay
             speaking = self.speaking == overlay
             hello = {"type": "hello", "overlay": overlay, "speaking": speaking, "paused": self.paused, "volume": 1.0}
-            stream.put(hello | {"grace_ms": 1000})
+            stream.put(hello | {"grace_ms": 1000, "items": list(self.items)})
             for item in self.items.values():
                 stream.put(item)
             return stream

@@ -225,6 +225,21 @@ def test_what_is_skipped_stops_at_once(server: Server) -> None:
         assert queue(server)["ended"][0]["state"] == "skipped"
 
 
+def test_who_comes_back_is_told_what_may_still_play(server: Server) -> None:
+    with Stream(server.port, "overlay=obs") as stream:
+        assert stream.next("hello")["items"] == []
+        item = enqueue(server)
+        stream.next("item")
+        ack(server, item["id"], "started")
+    restart(server)
+    with Stream(server.port, "overlay=obs") as stream:
+        assert stream.next("hello")["items"] == [item["id"]], "it may not have noticed that the server was away"
+        stream.next("item")
+    assert post(server.port, "/v1/chat/skip", {"id": item["id"]})[0] == 200
+    with Stream(server.port, "overlay=obs") as stream:
+        assert stream.next("hello")["items"] == []
+
+
 def test_a_muted_user_is_silent_at_once_and_stays_so(server: Server) -> None:
     with Stream(server.port, "overlay=obs") as stream:
         items = [enqueue(server, "Troll", f"Number {index}.", user_id="666") for index in range(5)]

@@ -200,6 +200,36 @@ def test_a_server_that_is_gone_is_found_again(chat: ChatServer, overlay: Callabl
     assert len(page.evaluate("window.tap.loudSpans")) == 2
 
 
+def test_what_is_taken_back_while_the_server_is_away_stops_once_it_is_back(
+    chat: ChatServer, overlay: Callable[..., Any]
+) -> None:
+    page = overlay()
+    speaks(page)
+    ident = chat.put("A very long message that goes on.", duration_s=8)
+    until(page, LOUD)
+    chat.break_off()
+    chat.stop(ident)
+    assert chat.streams == {}, "nobody is told of it"
+    # Well before the time after which a page without a server is silent anyhow.
+    wait_until(lambda: chat.streams, "it is back")
+    back = time.time() * 1000
+    until(page, f"{SILENT_MS} > 400")
+    assert page.evaluate("window.tap.lastLoudAt") - back < 200
+    assert page.evaluate("document.querySelector('#card').hidden")
+    following = chat.put("The next one.", duration_s=0.3)
+    wait_until(lambda: chat.told("finished") == [following], "the next one")
+
+
+def test_what_sounds_goes_on_through_a_short_loss(chat: ChatServer, overlay: Callable[..., Any]) -> None:
+    page = overlay()
+    speaks(page)
+    ident = chat.put("A message that outlives the connection.", duration_s=3)
+    until(page, LOUD)
+    chat.break_off()
+    wait_until(lambda: chat.told("finished") == [ident], "the end")
+    assert len(page.evaluate("window.tap.loudSpans")) == 1
+
+
 def test_pause_and_volume(chat: ChatServer, overlay: Callable[..., Any]) -> None:
     page = overlay()
     speaks(page)

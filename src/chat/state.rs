@@ -274,8 +274,11 @@ impl State {
             Kind::Overlay(name) => name,
             Kind::Plain | Kind::Watcher => made_up,
         };
-        let hello =
-            ChatEvent::Hello { overlay, speaking, paused: self.paused, volume: self.volume, grace_ms: self.grace_ms };
+        // Its connection may have been lost while it played one of these, and the server with it.
+        let leased = self.leased.iter().map(|lease| lease.item.sequence);
+        let items: Vec<_> = leased.chain(self.queue.interrupted()).map(|sequence| self.names.id(sequence)).collect();
+        let (paused, volume, grace_ms) = (self.paused, self.volume, self.grace_ms);
+        let hello = ChatEvent::Hello { overlay, speaking, paused, volume, grace_ms, items: &items };
         self.overlays.tell(connection, &told(&hello));
         if speaking {
             self.resend(connection);

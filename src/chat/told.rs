@@ -25,6 +25,8 @@ pub enum ChatEvent<'a> {
         volume: f32,
         /// Who is without a connection for longer falls silent: another one may speak then.
         grace_ms: u64,
+        /// What may still be playing. Any other is to be dropped: it was taken back while there was no connection.
+        items: &'a [String],
     },
     /// It changed.
     Role {
