@@ -102,6 +102,33 @@ def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, 
     assert studio.locator("#chat-connections", has_text="speaks").count() == 1
 
 
+def test_a_reloaded_overlay_goes_on_with_what_was_not_finished(server: Server, overlay: Any) -> None:
+    first, second, third = (enqueue(server, user, f"{user}: {LONG[:50]}") for user in ("Ann", "Bo", "Mai"))
+    until(overlay, "window.shown.includes('Bo') && window.tap.loudSpans.length > 0")
+    overlay.reload()
+    wait_until(lambda: ended(server).keys() >= {first, second, third}, "all are over", 40)
+    assert set(ended(server).values()) == {"finished"}
+    # The page that was loaded again begins with the one that was cut short, not with the one that had ended.
+    assert overlay.evaluate("window.shown") == ["Bo", "Mai"]
+
+
+def test_of_two_overlays_one_is_heard_and_the_other_takes_over(server: Server, overlay: Any) -> None:
+    second = overlay.context.new_page()
+    second.add_init_script(TAP)
+    second.goto(overlay.url)
+    until(second, "document.documentElement.dataset.speaking === 'false'")
+    items = [enqueue(server, f"viewer{n}", f"Number {n}.") for n in range(3)]
+    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 40)
+    assert set(ended(server).values()) == {"finished"}
+    assert overlay.evaluate("window.shown") == ["viewer0", "viewer1", "viewer2"]
+    assert second.evaluate("window.tap.loudSpans") == []
+    last = enqueue(server, "Ann", LONG)
+    until(overlay, LOUD)
+    overlay.close()
+    until(second, LOUD)
+    wait_until(lambda: ended(server).get(last) == "finished", "the other one says it from its beginning", 40)
+
+
 def test_from_skip_to_silence_within_200_ms(server: Server, overlay: Any) -> None:
     delays = []
     for n in range(4):
