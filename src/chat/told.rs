@@ -109,7 +109,7 @@ impl From<&Amount> for Money {
 pub struct ItemView {
     pub id: String,
     pub sequence: Sequence,
-    /// `waiting`, `held`, `playing` (an overlay has it), or how it ended.
+    /// `waiting`, `held`, `playing` (an overlay has it), or how it ended; `ended` where that is not kept any more.
     pub state: &'static str,
     #[schema(value_type = String, examples("twitch"))]
     pub platform: Platform,

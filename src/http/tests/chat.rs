@@ -310,6 +310,27 @@ async fn what_cannot_be_said_fails_and_the_next_one_plays() {
 }
 
 #[tokio::test]
+async fn a_message_that_comes_again_long_after_its_end_has_ended() {
+    let chat = chat_with(|config| {
+        config.chat.rules.user_max_per_minute = 0;
+        config.chat.rules.duplicate_window_s = 0.0;
+    })
+    .await;
+    let tip = json!({"platform": "twitch", "user": "Ann", "text": "Hello.", "id": "tip-1"});
+    let item = chat.post("/v1/chat/enqueue", tip.clone()).await.json();
+    chat.post("/v1/chat/skip", json!({"id": item["id"]})).await;
+    // More than are shown: those that do not fit into the queue have ended as well.
+    for _ in 0..512 {
+        chat.enqueue("Bo", "Hello.").await;
+    }
+    chat.post("/v1/chat/clear", json!({})).await;
+    let ended = get(&chat.app, "/v1/chat/queue").await.json()["ended"].clone();
+    assert!(ended.as_array().expect("a list").iter().all(|shown| shown["id"] != item["id"]));
+    let again = chat.post("/v1/chat/enqueue", tip).await.json();
+    assert_eq!((&again["id"], &again["state"]), (&item["id"], &json!("skipped")));
+}
+
+#[tokio::test]
 async fn the_token_opens_the_overlays_paths_and_a_wrong_one_nothing() {
     let chat = chat().await;
     let foreign = |method: &str, path: &str| {
