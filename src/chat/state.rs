@@ -445,6 +445,13 @@ impl State {
         push_bounded(&mut self.ended, EndedItem { item, outcome, reason }, SHOWN_ENDED);
     }
 
+    /// One of an earlier run, if there is room for it behind what ended since.
+    pub fn show_ended_before(&mut self, ended: EndedItem) {
+        if self.ended.len() < SHOWN_ENDED {
+            self.ended.push_front(ended);
+        }
+    }
+
     /// With what is shown of its state.
     pub fn find(&self, sequence: Sequence) -> Option<(&Arc<Numbered>, &'static str, Option<&str>)> {
         if let Some(lease) = self.leased.iter().find(|lease| lease.item.sequence == sequence) {
