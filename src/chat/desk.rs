@@ -218,10 +218,14 @@ impl Desk {
                     return Ok(Acked { state, counted: false });
                 }
                 Ack::Failed => {
-                    let known = state.leased.iter().any(|lease| lease.item.sequence == sequence);
-                    state.failed(sequence, "the overlay could not play it");
+                    // One that has been replaced says nothing of how its successor fares.
+                    let counted = state.overlays.speaks(overlay)
+                        && state.leased.iter().any(|lease| lease.item.sequence == sequence);
+                    if counted {
+                        state.failed(sequence, "the overlay could not play it");
+                    }
                     let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
-                    return Ok(Acked { state, counted: known });
+                    return Ok(Acked { state, counted });
                 }
                 Ack::Finished => {
                     let speaks = state.overlays.speaks(overlay);

@@ -187,6 +187,23 @@ async fn two_overlays_do_not_both_speak() {
 }
 
 #[tokio::test]
+async fn an_overlay_that_was_replaced_fails_nothing_of_its_successors() {
+    let chat = chat_with(|config| config.chat.queue.grace_s = 0.0).await;
+    let mut first = chat.listen("overlay=obs").await;
+    let mut second = chat.listen("overlay=other").await;
+    first.expect("hello").await;
+    second.expect("hello").await;
+    let id = chat.enqueue("Ann", "One.").await["id"].clone();
+    second.item().await;
+    drop(first);
+    second.expect("role").await;
+    let late = chat.ack(&id, "failed").await;
+    assert_eq!((&late["state"], &late["counted"]), (&json!("playing"), &json!(false)));
+    let told = chat.post("/v1/chat/ack", json!({"overlay": "other", "id": id, "state": "failed"})).await.json();
+    assert_eq!((&told["state"], &told["counted"]), (&json!("failed"), &json!(true)));
+}
+
+#[tokio::test]
 async fn an_overlay_that_comes_back_has_its_items_again() {
     let chat = chat().await;
     let mut overlay = chat.listen("overlay=obs").await;
