@@ -298,6 +298,15 @@ def test_a_failed_item_does_not_hold_up_the_next(chat: ChatServer, overlay: Call
     assert chat.told("failed") == [lost]
 
 
+def test_a_server_without_room_is_asked_again_until_it_has_some(chat: ChatServer, overlay: Callable[..., Any]) -> None:
+    chat.busy = 12
+    page = overlay()
+    speaks(page)
+    ident = chat.put("patience", priority="paid", paid={"amount": "5", "currency": "EUR"}, duration_s=0.3)
+    wait_until(lambda: chat.told("finished") == [ident], "it is said in the end")
+    assert (chat.told("failed"), chat.asked) == ([], [ident] * 13)
+
+
 def test_custom_css_of_obs_and_a_transparent_page(chat: ChatServer, overlay: Callable[..., Any]) -> None:
     page = overlay("&theme=neon&place=top-right&size=40&accent=ff8800")
     speaks(page)
