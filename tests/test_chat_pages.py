@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import Server, wait_until
+from overlay import Stream
 from test_overlay import LOUD, SILENT_MS, TAP, until
 
 LONG = "This message goes on for a good while, so that there is time enough to look at it, and to take it back again."
@@ -166,6 +167,21 @@ def test_the_rules_tell_which_one_decided(server: Server, studio: Any) -> None:
     assert verdict["rule"] in studio.inner_text("#verdict")
     studio.click("#test-send")
     studio.locator("#chat-waiting li, #chat-playing li, #chat-past li", has_text="Hello there!").first.wait_for()
+
+
+def test_an_overlay_that_does_not_answer_is_told_of(obs: Any, start: Callable[..., Server]) -> None:
+    server = start(engine="fake", config="[chat.queue]\nack_grace_s = 0.2\n")
+    context = obs.new_context(locale="en-GB")
+    studio = context.new_page()
+    studio.goto(f"{server.url}/#chat")
+    with Stream(server.port, "overlay=obs") as silent:
+        studio.locator("#chat-connections", has_text="speaks").wait_for()
+        enqueue(server, "Ann", "Is anybody there?")
+        assert silent.next("stop")
+        studio.locator("#chat-connections", has_text="does not answer").wait_for()
+        # It is open, and the one that speaks: only its word is missing.
+        assert studio.locator("#chat-connections li").count() == 1
+    context.close()
 
 
 APPROVED = '[chat.rules]\napproval = "unpaid"\nbanned_words = ["darn"]\n'
