@@ -41,6 +41,8 @@ class ChatServer:
         self.streams: dict[str, queue.Queue[dict[str, Any] | None]] = {}
         self.speaking: str | None = None
         self.down = False
+        self.busy = 0
+        """For so many more requests of sound."""
         self.paused = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.http.daemon_threads = True
@@ -111,7 +113,7 @@ class ChatServer:
                 self.speaking = overlay
             speaking = self.speaking == overlay
             hello = {"type": "hello", "overlay": overlay, "speaking": speaking, "paused": self.paused, "volume": 1.0}
-            stream.put(hello | {"grace_ms": 1000})
+            stream.put(hello | {"grace_ms": 1000, "items": list(self.items)})
             for item in self.items.values():
                 stream.put(item)
             return stream
@@ -235,6 +237,13 @@ def _handler(chat: ChatServer) -> type[BaseHTTPRequestHandler]:
         def _speak(self, ident: str) -> None:
             with chat.lock:
                 chat.asked.append(ident)
+                busy = chat.busy > 0
+                chat.busy -= int(busy)
+            if busy:
+                body = b'{"error": {"code": "busy", "message": "busy"}}'
+                self._answer(429, body, {"Retry-After": "0.05"})
+                return
+            with chat.lock:
                 events = list(chat.events(ident)) if ident in chat.items else None
             if events is None:
                 self._answer(404, b'{"error": {"code": "unknown_item", "message": "gone"}}', {})

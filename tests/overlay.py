@@ -20,6 +20,8 @@ Event = dict[str, Any]
 
 TIMEOUT_S = 30.0
 RETRY_S = 0.02
+STOP_MS = 200
+"""A message that is taken back while it plays must be silent by then."""
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import Server, wait_until
+from overlay import Stream
 from test_overlay import LOUD, SILENT_MS, TAP, until
 
 LONG = "This message goes on for a good while, so that there is time enough to look at it, and to take it back again."
@@ -102,6 +103,33 @@ def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, 
     assert studio.locator("#chat-connections", has_text="speaks").count() == 1
 
 
+def test_a_reloaded_overlay_goes_on_with_what_was_not_finished(server: Server, overlay: Any) -> None:
+    first, second, third = (enqueue(server, user, f"{user}: {LONG[:50]}") for user in ("Ann", "Bo", "Mai"))
+    until(overlay, "window.shown.includes('Bo') && window.tap.loudSpans.length > 0")
+    overlay.reload()
+    wait_until(lambda: ended(server).keys() >= {first, second, third}, "all are over", 40)
+    assert set(ended(server).values()) == {"finished"}
+    # The page that was loaded again begins with the one that was cut short, not with the one that had ended.
+    assert overlay.evaluate("window.shown") == ["Bo", "Mai"]
+
+
+def test_of_two_overlays_one_is_heard_and_the_other_takes_over(server: Server, overlay: Any) -> None:
+    second = overlay.context.new_page()
+    second.add_init_script(TAP)
+    second.goto(overlay.url)
+    until(second, "document.documentElement.dataset.speaking === 'false'")
+    items = [enqueue(server, f"viewer{n}", f"Number {n}.") for n in range(3)]
+    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 40)
+    assert set(ended(server).values()) == {"finished"}
+    assert overlay.evaluate("window.shown") == ["viewer0", "viewer1", "viewer2"]
+    assert second.evaluate("window.tap.loudSpans") == []
+    last = enqueue(server, "Ann", LONG)
+    until(overlay, LOUD)
+    overlay.close()
+    until(second, LOUD)
+    wait_until(lambda: ended(server).get(last) == "finished", "the other one says it from its beginning", 40)
+
+
 def test_from_skip_to_silence_within_200_ms(server: Server, overlay: Any) -> None:
     delays = []
     for n in range(4):
@@ -139,6 +167,21 @@ def test_the_rules_tell_which_one_decided(server: Server, studio: Any) -> None:
     assert verdict["rule"] in studio.inner_text("#verdict")
     studio.click("#test-send")
     studio.locator("#chat-waiting li, #chat-playing li, #chat-past li", has_text="Hello there!").first.wait_for()
+
+
+def test_an_overlay_that_does_not_answer_is_told_of(obs: Any, start: Callable[..., Server]) -> None:
+    server = start(engine="fake", config="[chat.queue]\nack_grace_s = 0.2\n")
+    context = obs.new_context(locale="en-GB")
+    studio = context.new_page()
+    studio.goto(f"{server.url}/#chat")
+    with Stream(server.port, "overlay=obs") as silent:
+        studio.locator("#chat-connections", has_text="speaks").wait_for()
+        enqueue(server, "Ann", "Is anybody there?")
+        assert silent.next("stop")
+        studio.locator("#chat-connections", has_text="does not answer").wait_for()
+        # It is open, and the one that speaks: only its word is missing.
+        assert studio.locator("#chat-connections li").count() == 1
+    context.close()
 
 
 APPROVED = '[chat.rules]\napproval = "unpaid"\nbanned_words = ["darn"]\n'

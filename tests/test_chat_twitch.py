@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from chat_relay import NGIRCD, Relay, Viewer
 from harness import Server, wait_until
-from overlay import Stream, post
+from overlay import STOP_MS, Stream, post
 
 pytestmark = pytest.mark.skipif(NGIRCD is None, reason="ngircd is not installed")
 
@@ -99,7 +99,9 @@ def test_what_is_taken_back_never_sounds(server: Server, relay: Relay) -> None:
 
 def told_to_stop(stream: Stream, name: str, sent_at: float, what: str) -> None:
     assert stream.next("stop")["id"] == name
-    print(f"from {what} on the IRC socket to the stop at the overlay: {(time.perf_counter() - sent_at) * 1e3:.1f} ms")
+    took_ms = (time.perf_counter() - sent_at) * 1e3
+    print(f"from {what} on the IRC socket to the stop at the overlay: {took_ms:.1f} ms")
+    assert took_ms < STOP_MS
 
 
 def ended(server: Server) -> dict[str, str]:

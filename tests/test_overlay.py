@@ -200,6 +200,36 @@ def test_a_server_that_is_gone_is_found_again(chat: ChatServer, overlay: Callabl
     assert len(page.evaluate("window.tap.loudSpans")) == 2
 
 
+def test_what_is_taken_back_while_the_server_is_away_stops_once_it_is_back(
+    chat: ChatServer, overlay: Callable[..., Any]
+) -> None:
+    page = overlay()
+    speaks(page)
+    ident = chat.put("A very long message that goes on.", duration_s=8)
+    until(page, LOUD)
+    chat.break_off()
+    chat.stop(ident)
+    assert chat.streams == {}, "nobody is told of it"
+    # Well before the time after which a page without a server is silent anyhow.
+    wait_until(lambda: chat.streams, "it is back")
+    back = time.time() * 1000
+    until(page, f"{SILENT_MS} > 400")
+    assert page.evaluate("window.tap.lastLoudAt") - back < 200
+    assert page.evaluate("document.querySelector('#card').hidden")
+    following = chat.put("The next one.", duration_s=0.3)
+    wait_until(lambda: chat.told("finished") == [following], "the next one")
+
+
+def test_what_sounds_goes_on_through_a_short_loss(chat: ChatServer, overlay: Callable[..., Any]) -> None:
+    page = overlay()
+    speaks(page)
+    ident = chat.put("A message that outlives the connection.", duration_s=3)
+    until(page, LOUD)
+    chat.break_off()
+    wait_until(lambda: chat.told("finished") == [ident], "the end")
+    assert len(page.evaluate("window.tap.loudSpans")) == 1
+
+
 def test_pause_and_volume(chat: ChatServer, overlay: Callable[..., Any]) -> None:
     page = overlay()
     speaks(page)
@@ -266,6 +296,15 @@ def test_a_failed_item_does_not_hold_up_the_next(chat: ChatServer, overlay: Call
     following = chat.put("next", duration_s=0.3)
     wait_until(lambda: chat.told("finished") == [following], "the next one")
     assert chat.told("failed") == [lost]
+
+
+def test_a_server_without_room_is_asked_again_until_it_has_some(chat: ChatServer, overlay: Callable[..., Any]) -> None:
+    chat.busy = 12
+    page = overlay()
+    speaks(page)
+    ident = chat.put("patience", priority="paid", paid={"amount": "5", "currency": "EUR"}, duration_s=0.3)
+    wait_until(lambda: chat.told("finished") == [ident], "it is said in the end")
+    assert (chat.told("failed"), chat.asked) == ([], [ident] * 13)
 
 
 def test_custom_css_of_obs_and_a_transparent_page(chat: ChatServer, overlay: Callable[..., Any]) -> None:

@@ -218,10 +218,14 @@ impl Desk {
                     return Ok(Acked { state, counted: false });
                 }
                 Ack::Failed => {
-                    let known = state.leased.iter().any(|lease| lease.item.sequence == sequence);
-                    state.failed(sequence, "the overlay could not play it");
+                    // One that has been replaced says nothing of how its successor fares.
+                    let counted = state.overlays.speaks(overlay)
+                        && state.leased.iter().any(|lease| lease.item.sequence == sequence);
+                    if counted {
+                        state.failed(sequence, "the overlay could not play it");
+                    }
                     let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
-                    return Ok(Acked { state, counted: known });
+                    return Ok(Acked { state, counted });
                 }
                 Ack::Finished => {
                     let speaks = state.overlays.speaks(overlay);
@@ -353,11 +357,20 @@ impl Desk {
         }
     }
 
-    /// An item as it is now.
-    #[must_use]
-    pub fn show(&self, item: &Numbered) -> ItemView {
-        let state = self.state.lock();
-        self.view(&state, item.sequence).unwrap_or_else(|| self.names.view(item, "waiting", None))
+    /// An item as it is now. One that ended so long ago that it is not shown any more is looked up.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn show(&self, item: &Numbered) -> Result<ItemView, Error> {
+        let outcome = {
+            let state = self.state.lock();
+            if let Some(view) = self.view(&state, item.sequence) {
+                return Ok(view);
+            }
+            self.store.outcome(item.sequence)
+        };
+        let outcome = outcome.await.map_err(|error| Error::ChatUnavailable { message: error.to_string() })?;
+        Ok(self.names.view(item, outcome.map_or("ended", Outcome::name), None))
     }
 
     pub(super) fn view(&self, state: &State, sequence: Sequence) -> Option<ItemView> {

@@ -147,7 +147,7 @@ impl Desk {
             && books.find(item.sequence).is_none()
         {
             let ended = EndedItem { item: Arc::clone(item), outcome, reason: item.item.reason.clone() };
-            books.ended.push_front(ended);
+            books.show_ended_before(ended);
         }
     }
 

@@ -13,6 +13,7 @@ mod message;
 mod overdue;
 mod overlays;
 mod prefetch;
+mod progress;
 mod queue;
 mod rules;
 mod schema;

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{desk::Desk, item::Numbered, state::TRIES};
+use super::{desk::Desk, item::Numbered, progress::TRIES};
 use crate::error::Error;
 
 /// While the engine has no room, or loads.

@@ -118,6 +118,11 @@ impl Queue {
         self.interrupted.insert(item.sequence, item);
     }
 
+    /// Those that were put back.
+    pub fn interrupted(&self) -> impl Iterator<Item = Sequence> {
+        self.interrupted.keys().copied()
+    }
+
     /// Holds an item for approval. What does not fit any more comes back.
     pub fn hold(&mut self, item: Arc<Numbered>, now_ms: u64) -> Option<Gone> {
         let until_ms = now_ms.saturating_add(self.limits.approval_timeout_ms);

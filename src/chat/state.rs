@@ -15,7 +15,7 @@ use super::{
     desk::{Desk, Taken},
     gauges::Gauges,
     item::{Numbered, Outcome, Sequence},
-    overdue::{Overdue, Playing},
+    overdue::Overdue,
     overlays::{Connection, Kind, Overlays},
     prefetch::Prefetch,
     queue::{Gone, Queue},
@@ -32,8 +32,6 @@ const SHOWN_REFUSED: usize = 200;
 const REMEMBERED: usize = 8192;
 /// Messages that were taken back: one that is still being stored must not sound.
 const REMEMBERED_WITHDRAWN: usize = 1024;
-/// A paid item is tried so often.
-pub(super) const TRIES: u32 = 3;
 
 /// An item that overlays have.
 pub(super) struct Lease {
@@ -45,9 +43,9 @@ pub(super) struct Lease {
     /// go before it.
     pub overdue: bool,
     /// Of its sound, once that is made.
-    duration: Option<Duration>,
-    delivered: bool,
-    tries: u32,
+    pub duration: Option<Duration>,
+    pub delivered: bool,
+    pub tries: u32,
     /// Ends with the lease.
     _prefetch: Prefetch,
 }
@@ -81,7 +79,7 @@ pub(super) struct State {
     known: HashMap<MessageKey, watch::Receiver<Option<Taken>>>,
     known_order: VecDeque<MessageKey>,
     withdrawn: VecDeque<MessageKey>,
-    overdue: Overdue,
+    pub overdue: Overdue,
 }
 
 /// What a `State` begins with.
@@ -274,8 +272,11 @@ impl State {
             Kind::Overlay(name) => name,
             Kind::Plain | Kind::Watcher => made_up,
         };
-        let hello =
-            ChatEvent::Hello { overlay, speaking, paused: self.paused, volume: self.volume, grace_ms: self.grace_ms };
+        // Its connection may have been lost while it played one of these, and the server with it.
+        let leased = self.leased.iter().map(|lease| lease.item.sequence);
+        let items: Vec<_> = leased.chain(self.queue.interrupted()).map(|sequence| self.names.id(sequence)).collect();
+        let (paused, volume, grace_ms) = (self.paused, self.volume, self.grace_ms);
+        let hello = ChatEvent::Hello { overlay, speaking, paused, volume, grace_ms, items: &items };
         self.overlays.tell(connection, &told(&hello));
         if speaking {
             self.resend(connection);
@@ -334,101 +335,7 @@ impl State {
             self.end_soon(gone);
         }
         self.pump();
-        let speaking = self.overlays.speaking().filter(|_| !self.paused && !self.overlays.is_plain());
-        let playing = speaking.zip(self.current()).map(|(connection, lease)| Playing {
-            sequence: lease.item.sequence,
-            connection,
-            duration: lease.duration,
-            delivered: lease.delivered,
-            started: lease.started,
-        });
-        if let (Some(silent), Some(playing)) = (self.overdue.look(playing, Instant::now()), playing) {
-            self.give_up(playing.sequence, silent);
-        }
-    }
-
-    /// The overlay that speaks has not told what became of an item: another one is asked to play it. Where there is none, a
-    /// paid one waits for an overlay to come, and any other is over.
-    fn give_up(&mut self, sequence: Sequence, silent: Duration) {
-        let Some(overlay) = self.overlays.distrust() else { return };
-        let reason =
-            format!("the overlay {overlay:?} did not tell within {:.1} s that it played it", silent.as_secs_f64());
-        tracing::warn!(reason, "a chat item is overdue");
-        self.gauges.overdue.increment(1);
-        let another = self.overlays.has_another();
-        let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) else { return };
-        if another {
-            lease.reason = Some(format!("{reason}; another one is asked"));
-        } else if lease.item.is_paid() {
-            lease.overdue = true;
-            lease.reason = Some(format!("{reason}; it is said again once an overlay comes"));
-        } else {
-            self.end_item(sequence, Outcome::Failed, &reason);
-        }
-        self.pump();
-    }
-
-    /// The sound of an item is made, and so long.
-    pub fn made(&mut self, sequence: Sequence, duration: Duration) {
-        if let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) {
-            lease.duration = Some(duration);
-        }
-    }
-
-    /// The sound of an item was sent to its end.
-    pub fn delivered(&mut self, sequence: Sequence) {
-        if let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) {
-            lease.delivered = true;
-        }
-    }
-
-    /// False: it has ended, or nobody has it.
-    pub fn started(&mut self, sequence: Sequence) -> bool {
-        let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) else { return false };
-        if !std::mem::replace(&mut lease.started, true) {
-            self.gauges.started_ms.record(now_ms().saturating_sub(lease.item.item.arrived_ms) as f64);
-            let told = self.names.progress(sequence, "started");
-            self.overlays.tell_all(&told);
-        }
-        true
-    }
-
-    /// An overlay heard it to its end, whether or not it still has it. Some: it had not ended before, as far as is known
-    /// here.
-    pub fn finished(&mut self, sequence: Sequence, speaks: bool) -> Option<Arc<Numbered>> {
-        let told = self.names.progress(sequence, "finished");
-        let item = match self.leased.iter().position(|lease| lease.item.sequence == sequence) {
-            Some(index) => {
-                let lease = self.leased.remove(index)?;
-                if !speaks && let Some(speaking) = self.overlays.speaking() {
-                    // It was said elsewhere, by an overlay that was thought to be gone.
-                    let stop = self.names.stop(sequence, "finished");
-                    self.overlays.tell(speaking, &stop);
-                }
-                lease.item
-            }
-            None => self.queue.remove(sequence)?,
-        };
-        self.overlays.tell_all(&told);
-        Some(item)
-    }
-
-    /// It could not be played. A paid one is tried again; true: it is.
-    pub fn failed(&mut self, sequence: Sequence, reason: &str) -> bool {
-        let Some(lease) = self.leased.iter_mut().find(|lease| lease.item.sequence == sequence) else { return false };
-        if lease.item.is_paid() && lease.tries < TRIES {
-            lease.tries += 1;
-            lease.started = false;
-            let told = self.names.item(&lease.item, self.volume);
-            if let Some(speaking) = self.overlays.speaking() {
-                self.overlays.tell(speaking, &told);
-            }
-            return true;
-        }
-        let told = self.names.progress(sequence, "failed");
-        self.overlays.tell_all(&told);
-        self.end_item(sequence, Outcome::Failed, reason);
-        false
+        self.look_for_overdue();
     }
 
     pub fn end_soon(&mut self, gone: Gone) {
@@ -440,6 +347,13 @@ impl State {
         self.gauges.ended(gone.outcome);
         let Gone { item, outcome, reason } = gone;
         push_bounded(&mut self.ended, EndedItem { item, outcome, reason }, SHOWN_ENDED);
+    }
+
+    /// One of an earlier run, if there is room for it behind what ended since.
+    pub fn show_ended_before(&mut self, ended: EndedItem) {
+        if self.ended.len() < SHOWN_ENDED {
+            self.ended.push_front(ended);
+        }
     }
 
     /// With what is shown of its state.

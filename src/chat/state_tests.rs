@@ -211,3 +211,39 @@ proptest! {
         runtime.block_on(run(steps))?;
     }
 }
+
+/// The items that are named to an overlay that comes.
+fn named_to_who_comes(state: &mut State) -> Value {
+    let kind = Kind::Overlay("obs".into());
+    let (connection, mut told) = state.overlays.join(kind.clone(), Instant::now());
+    state.greet(connection, &kind, "x");
+    let hello: Value = serde_json::from_str(&told.try_recv().expect("a hello")).expect("JSON");
+    hello["items"].clone()
+}
+
+/// One that comes back in time may still play what it had, also if the server was gone meanwhile.
+#[tokio::test]
+async fn who_comes_is_told_what_may_still_play() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _) = Store::open(&directory.path().join("chat"), 100).expect("a database");
+    let mut state = state(&Arc::new(store));
+    state.queue.put_back(item(7, 0, false));
+    state.admit(&item(8, 0, false), false);
+    assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-7"]), "put back when the server started");
+    assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-7", "e-8"]), "handed out since");
+    state.end_item(7, Outcome::Skipped, "skipped");
+    assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-8"]));
+}
+
+#[tokio::test]
+async fn what_ended_before_takes_no_more_room_than_there_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _) = Store::open(&directory.path().join("chat"), 100).expect("a database");
+    let mut state = state(&Arc::new(store));
+    let ended =
+        |sequence| EndedItem { item: item(sequence, 0, false), outcome: Outcome::Finished, reason: String::new() };
+    state.show_ended(Gone { item: item(9_999, 0, false), outcome: Outcome::Finished, reason: String::new() });
+    (1..=600).for_each(|sequence| state.show_ended_before(ended(sequence)));
+    assert_eq!(state.ended.len(), SHOWN_ENDED);
+    assert_eq!(state.ended.back().expect("one").item.sequence, 9_999, "the newest is last");
+}

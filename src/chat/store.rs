@@ -84,6 +84,7 @@ enum Request {
     Insert { item: Box<Item>, stage: Stage, answer: Answer<Stored> },
     Stage { sequence: Sequence, stage: Stage },
     End { sequence: Sequence, outcome: Outcome, reason: String, now_ms: u64, answer: Option<Answer<Ended>> },
+    Look { sequence: Sequence, answer: Answer<Option<Outcome>> },
     Mute { user: UserKey, name: Option<String>, answer: Answer<()> },
     Voice { user: UserKey, voice: Option<String>, answer: Answer<()> },
     Nickname { user: String, nickname: Option<String>, answer: Answer<()> },
@@ -162,6 +163,14 @@ impl Store {
     /// As `end`; nobody waits for it.
     pub fn end_soon(&self, sequence: Sequence, outcome: Outcome, reason: String, now_ms: u64) {
         self.tell(Request::End { sequence, outcome, reason, now_ms, answer: None });
+    }
+
+    /// How an item ended; none: it has not, or that is not kept any more.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn outcome(&self, sequence: Sequence) -> Writing<Option<Outcome>> {
+        self.ask(move |answer| Request::Look { sequence, answer })
     }
 
     /// Without a name: not muted any more.
@@ -277,6 +286,7 @@ fn refuse(request: Request, due: &mut Vec<Due>) {
     match request {
         Request::Insert { answer, .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
         Request::End { answer: Some(answer), .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
+        Request::Look { answer, .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
         Request::Mute { answer, .. } | Request::Voice { answer, .. } | Request::Nickname { answer, .. } => {
             promise(due, answer, Err(rusqlite::Error::InvalidQuery));
         }
@@ -305,6 +315,7 @@ fn take(transaction: &Transaction<'_>, request: Request, due: &mut Vec<Due>, end
                 None => silent(end.map(|_| 0)),
             }
         }
+        Request::Look { sequence, answer } => promise(due, answer, outcome_of(transaction, sequence)),
         Request::Mute { user, name, answer } => {
             let done = match name {
                 Some(name) => transaction.execute(
@@ -383,10 +394,14 @@ fn end(
     if changed == 1 {
         return Ok(Ended::Now);
     }
+    Ok(outcome_of(transaction, sequence)?.map_or(Ended::Unknown, Ended::Before))
+}
+
+fn outcome_of(transaction: &Transaction<'_>, sequence: Sequence) -> rusqlite::Result<Option<Outcome>> {
     let state: Option<String> = transaction
         .query_row("SELECT state FROM items WHERE sequence = ?1", params![sequence as i64], |row| row.get(0))
         .optional()?;
-    Ok(state.and_then(|state| Outcome::parse(&state)).map_or(Ended::Unknown, Ended::Before))
+    Ok(state.and_then(|state| Outcome::parse(&state)))
 }
 
 #[cfg(test)]

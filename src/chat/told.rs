@@ -25,6 +25,8 @@ pub enum ChatEvent<'a> {
         volume: f32,
         /// Who is without a connection for longer falls silent: another one may speak then.
         grace_ms: u64,
+        /// What may still be playing. Any other is to be dropped: it was taken back while there was no connection.
+        items: &'a [String],
     },
     /// It changed.
     Role {
@@ -107,7 +109,7 @@ impl From<&Amount> for Money {
 pub struct ItemView {
     pub id: String,
     pub sequence: Sequence,
-    /// `waiting`, `held`, `playing` (an overlay has it), or how it ended.
+    /// `waiting`, `held`, `playing` (an overlay has it), or how it ended; `ended` where that is not kept any more.
     pub state: &'static str,
     #[schema(value_type = String, examples("twitch"))]
     pub platform: Platform,

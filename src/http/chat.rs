@@ -233,15 +233,17 @@ pub async fn enqueue(State(app): State<Arc<App>>, request: Request) -> Result<Re
     let desk = app.desk()?;
     let (message, _) = read::<Incoming>(&app, request).await?;
     let taken = desk.take(message.message()?).await?;
-    Ok((StatusCode::ACCEPTED, Json(enqueued(desk, taken))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(enqueued(desk, taken).await?)).into_response())
 }
 
-pub fn enqueued(desk: &Desk, taken: Taken) -> Enqueued {
-    match taken {
-        Taken::Item(item) => Enqueued::Item(Box::new(AcceptedItem { accepted: true, item: desk.show(&item) })),
+/// # Errors
+/// The item ended long ago, and the database cannot be read.
+pub async fn enqueued(desk: &Desk, taken: Taken) -> Result<Enqueued, Error> {
+    Ok(match taken {
+        Taken::Item(item) => Enqueued::Item(Box::new(AcceptedItem { accepted: true, item: desk.show(&item).await? })),
         Taken::Refused { rule, reason } => Enqueued::Other(Decided { accepted: false, rule, reason }),
         Taken::Acted { rule, reason } => Enqueued::Other(Decided { accepted: true, rule, reason }),
-    }
+    })
 }
 
 /// Tells what the rules would say of a message.

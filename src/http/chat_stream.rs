@@ -93,7 +93,7 @@ pub struct Acked<'a> {
 /// Tells an overlay what to play.
 ///
 /// Server-sent events, each of them a `ChatEvent`; or a WebSocket with the same objects as messages, on which the
-/// overlay acknowledges as well. Web pages of other origins are refused unless they have the token.
+/// overlay acknowledges as well. A web page of another origin needs that in `http.allowed_origins`, whatever its token.
 #[utoipa::path(
     get,
     path = "/v1/chat/stream",

@@ -40,7 +40,7 @@ pub async fn take(State(app): State<Arc<App>>, request: Request) -> Result<Respo
     let verified = webhook::verify(&app.config.chat.webhook, signed, SystemTime::now(), &app.replays);
     let message = verified.map_err(|refusal| ApiError::webhook(&refusal))?;
     let taken = desk.take(message).await?;
-    Ok((StatusCode::ACCEPTED, Json(enqueued(desk, taken))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(enqueued(desk, taken).await?)).into_response())
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {

@@ -164,7 +164,7 @@ impl IntoResponses for ChatStream {
     fn responses() -> Responses {
         let events = [
             json!({"type": "hello", "overlay": "obs-1", "speaking": true, "paused": false, "volume": 1.0,
-                "grace_ms": 2000}),
+                "grace_ms": 2000, "items": []}),
             json!({"type": "item", "id": "5f0c12ab-17", "sequence": 17, "platform": "twitch", "user": "Ann",
                 "text": "Hello there!", "voice": "heart", "priority": "everyone", "paid": null,
                 "audio_url": "/v1/chat/items/5f0c12ab-17/audio?token=…",

@@ -187,6 +187,23 @@ async fn two_overlays_do_not_both_speak() {
 }
 
 #[tokio::test]
+async fn an_overlay_that_was_replaced_fails_nothing_of_its_successors() {
+    let chat = chat_with(|config| config.chat.queue.grace_s = 0.0).await;
+    let mut first = chat.listen("overlay=obs").await;
+    let mut second = chat.listen("overlay=other").await;
+    first.expect("hello").await;
+    second.expect("hello").await;
+    let id = chat.enqueue("Ann", "One.").await["id"].clone();
+    second.item().await;
+    drop(first);
+    second.expect("role").await;
+    let late = chat.ack(&id, "failed").await;
+    assert_eq!((&late["state"], &late["counted"]), (&json!("playing"), &json!(false)));
+    let told = chat.post("/v1/chat/ack", json!({"overlay": "other", "id": id, "state": "failed"})).await.json();
+    assert_eq!((&told["state"], &told["counted"]), (&json!("failed"), &json!(true)));
+}
+
+#[tokio::test]
 async fn an_overlay_that_comes_back_has_its_items_again() {
     let chat = chat().await;
     let mut overlay = chat.listen("overlay=obs").await;
@@ -307,6 +324,27 @@ async fn what_cannot_be_said_fails_and_the_next_one_plays() {
     assert_eq!(overlay.item().await["id"], good["id"]);
     let ended = get(&chat.app, "/v1/chat/queue").await.json()["ended"][0].clone();
     assert_eq!((ended["id"].clone(), ended["state"].clone()), (bad["id"].clone(), json!("failed")));
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_long_after_its_end_has_ended() {
+    let chat = chat_with(|config| {
+        config.chat.rules.user_max_per_minute = 0;
+        config.chat.rules.duplicate_window_s = 0.0;
+    })
+    .await;
+    let tip = json!({"platform": "twitch", "user": "Ann", "text": "Hello.", "id": "tip-1"});
+    let item = chat.post("/v1/chat/enqueue", tip.clone()).await.json();
+    chat.post("/v1/chat/skip", json!({"id": item["id"]})).await;
+    // More than are shown: those that do not fit into the queue have ended as well.
+    for _ in 0..512 {
+        chat.enqueue("Bo", "Hello.").await;
+    }
+    chat.post("/v1/chat/clear", json!({})).await;
+    let ended = get(&chat.app, "/v1/chat/queue").await.json()["ended"].clone();
+    assert!(ended.as_array().expect("a list").iter().all(|shown| shown["id"] != item["id"]));
+    let again = chat.post("/v1/chat/enqueue", tip).await.json();
+    assert_eq!((&again["id"], &again["state"]), (&item["id"], &json!("skipped")));
 }
 
 #[tokio::test]

@@ -126,6 +126,7 @@ export default {
   "chat.overlay_item": "Overlay {name}",
   "chat.speaks": "speaks",
   "chat.silent": "shows without sound",
+  "chat.does_not_answer": "does not answer: nothing may be heard",
   "chat.no_overlay": "No overlay is open: nothing is heard.",
   "chat.overlay": "The overlay for OBS",
   "chat.overlay_how": "Add a browser source with this address in OBS, 1920 × 1080.",

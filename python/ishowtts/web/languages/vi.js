@@ -126,6 +126,7 @@ export default {
   "chat.overlay_item": "Lớp phủ {name}",
   "chat.speaks": "phát tiếng",
   "chat.silent": "chỉ hiện, không tiếng",
+  "chat.does_not_answer": "không trả lời: có thể không nghe thấy gì",
   "chat.no_overlay": "Chưa mở lớp phủ nào: không nghe thấy gì.",
   "chat.overlay": "Lớp phủ cho OBS",
   "chat.overlay_how": "Thêm nguồn trình duyệt với địa chỉ này trong OBS, 1920 × 1080.",

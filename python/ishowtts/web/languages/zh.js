@@ -126,6 +126,7 @@ export default {
   "chat.overlay_item": "叠加层 {name}",
   "chat.speaks": "正在发声",
   "chat.silent": "只显示，不发声",
+  "chat.does_not_answer": "没有回应：可能听不到声音",
   "chat.no_overlay": "没有打开的叠加层：听不到声音。",
   "chat.overlay": "OBS 叠加层",
   "chat.overlay_how": "在 OBS 里用这个地址添加浏览器源，1920 × 1080。",

@@ -84,6 +84,12 @@ function begin(overlay, words) {
       clearTimeout(silence);
       silence = undefined;
       grace = event.grace_ms ?? grace;
+      const playing = player.now?.item.id;
+      if (playing !== undefined && event.items?.includes(playing) === false) {
+        // Taken back while nothing could be heard of it.
+        view.clear();
+        player.drop(playing);
+      }
       // All that is not finished comes again, in the order that counts now.
       player.dropWaiting();
       player.hold(false);

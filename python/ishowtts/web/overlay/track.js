@@ -29,7 +29,8 @@ export class Track {
   }
 
   async load() {
-    for (let tried = 1; !this.#abort.signal.aborted; tried++) {
+    let tried = 1;
+    while (!this.#abort.signal.aborted) {
       try {
         await this.#fetch();
         this.complete = true;
@@ -37,14 +38,17 @@ export class Track {
         return;
       } catch (error) {
         if (this.#abort.signal.aborted) return;
-        const again = !(error instanceof Refused) || error.retryable || error.code === "broken_off";
-        if (!again || tried === MOST_TRIES) {
+        // A server that has no room yet says when to come again, and stops an item that it cannot speak.
+        const busy = error instanceof Refused && error.retryable;
+        const again = busy || !(error instanceof Refused) || error.code === "broken_off";
+        if (!again || (!busy && tried === MOST_TRIES)) {
           this.failed = error;
           this.#changed();
           return;
         }
         this.#forget();
         const pause = error.retryAfterMs ?? FIRST_PAUSE_MS * 2 ** tried;
+        if (!busy) tried++;
         await new Promise((done) => setTimeout(done, pause));
       }
     }

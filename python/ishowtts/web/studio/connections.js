@@ -15,13 +15,13 @@ function rows({ connections = [], overlays = [] }) {
   }));
   const open = overlays
     .filter(({ may_speak: may }) => may)
-    .map(({ overlay, speaking }) => ({
+    .map(({ overlay, speaking, answers }) => ({
       name: t("chat.overlay_item", { name: overlay?.slice(0, 12) ?? "" }),
-      mood: speaking ? "good" : "waiting",
-      words: t(speaking ? "chat.speaks" : "chat.silent"),
+      mood: answers === false ? "bad" : speaking ? "good" : "waiting",
+      words: t(answers === false ? "chat.does_not_answer" : speaking ? "chat.speaks" : "chat.silent"),
     }));
   const silent = { name: t("chat.no_overlay"), mood: "waiting", words: "" };
-  return [...chats, ...(open.some(({ mood }) => mood === "good") ? open : [...open, silent])];
+  return [...chats, ...(overlays.some(({ speaking }) => speaking) ? open : [...open, silent])];
 }
 
 function line({ name, mood, words, stop }) {
