@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
+from ishowtts.engines import f5_reference  # noqa: E402
 from ishowtts.engines.f5 import attention, elementwise, mel, precision, schedule, vocos  # noqa: E402
 from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
 from ishowtts.engines.f5.config import MAX_FRAMES, architecture  # noqa: E402
@@ -105,6 +106,32 @@ class TestVocoder:
         with torch.inference_mode():
             found = decoder.decode(torch.from_numpy(golden["vocos-mel"]))
         assert relative(found, golden["vocos-sound"]) < 1e-5
+
+    def test_weights_in_safetensors_sound_the_same(self, tmp_path: Path) -> None:
+        mel = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
+        folder = f5_model.write_vocos(tmp_path / "vocos")
+        with torch.inference_mode():
+            wanted = vocos.Vocos(folder, torch.device("cpu")).decode(mel)
+            # A checkpoint of F5 beside the published file is not the vocoder's.
+            save_file({"other": torch.zeros(1)}, folder / "model.safetensors")
+            assert torch.equal(vocos.Vocos(folder, torch.device("cpu")).decode(mel), wanted)
+            (folder / "pytorch_model.bin").unlink()
+            with pytest.raises(InvalidSetting, match="unexpected: other"):
+                vocos.Vocos(folder, torch.device("cpu"))
+            save_file(f5_model.vocos_weights(), folder / "model.safetensors")
+            assert torch.equal(vocos.Vocos(folder, torch.device("cpu")).decode(mel), wanted)
+
+    def test_upstream_gets_the_weights_by_the_name_that_it_knows(self, tmp_path: Path) -> None:
+        folder = f5_model.write_vocos(tmp_path / "vocos")
+        with f5_reference._as_published(torch, folder, "vocos") as found:
+            assert found == folder
+        (folder / "pytorch_model.bin").unlink()
+        save_file(f5_model.vocos_weights(), folder / "model.safetensors")
+        with f5_reference._as_published(torch, folder, "vocos") as found:
+            made = torch.load(found / "pytorch_model.bin", weights_only=True)
+            assert (found / "config.yaml").read_text() == (folder / "config.yaml").read_text()
+        assert made.keys() == f5_model.vocos_weights().keys()
+        assert all(torch.equal(made[name], weight) for name, weight in f5_model.vocos_weights().items())
 
     def test_mel_is_upstreams(self) -> None:
         golden = np.load(GOLDEN)
