@@ -19,6 +19,8 @@ from ishowtts.engines.f5 import attention, elementwise, mel, precision, schedule
 from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
 from ishowtts.engines.f5.config import MAX_FRAMES, architecture  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
+from ishowtts.engines.f5.linear import _LEAST_INT8_ROWS as LEAST_ROWS  # noqa: E402
+from ishowtts.engines.f5.linear import Int8Linear  # noqa: E402
 from ishowtts.engines.f5.models import ModelConfig  # noqa: E402
 from ishowtts.engines.f5.pack import lay_out, rotary_table  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
@@ -363,6 +365,29 @@ class TestElementwise:
         cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
         wanted[:, :2, :positioned] = torch.stack((a * cos - b * sin, b * cos + a * sin), -1)
         assert relative(found, wanted.flatten(-2).permute(1, 2, 0, 3)) < 1e-6
+
+
+class TestFewTokens:
+    """cuBLAS has no integer products of 16 rows and fewer."""
+
+    @pytest.mark.parametrize("tokens", [1, 16, 17, 31, 32, 40])
+    def test_are_filled_up_where_they_are_refused(self, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        product, rows = torch._int_mm, []
+
+        def as_on_cuda(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] <= 16:
+                raise RuntimeError("self.size(0) needs to be greater than 16")
+            rows.append(x.shape[0])
+            return product(x, weight)
+
+        noise = torch.Generator().manual_seed(0)
+        linear = Int8Linear(torch.randn(24, 16, generator=noise), None, torch.device("cpu"))
+        x = torch.randint(-127, 128, (tokens, 16), generator=noise, dtype=torch.int8)
+        wanted = linear(x)
+        monkeypatch.setattr(torch, "_int_mm", as_on_cuda)
+        monkeypatch.setitem(LEAST_ROWS, "cpu", LEAST_ROWS["cuda"])
+        assert torch.equal(linear(x), wanted)
+        assert rows == [max(tokens, 32)]
 
 
 class TestTimes:
