@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -349,6 +350,26 @@ class TestElementwise:
             assert relative(found[1], wanted[1]) < 1e-6
         gated = plain.dequantise_gate(h.clone(), products, token, row, bias, scale)
         assert relative(gated, h + (products * token * row + bias) * scale) < 1e-6
+
+    def test_the_compiler_is_left_nothing_where_kernels_are_taken(
+        self, plain: elementwise.Elementwise, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And says so: it would take its minutes for nothing."""
+        fused = dataclasses.replace(elementwise.EAGER, looks_up=True)
+        cuda, cpu = torch.device("cuda"), torch.device("cpu")
+        monkeypatch.setattr(elementwise, "compiled", lambda: plain)
+        for kernels in (None, SimpleNamespace(fused=lambda ops: ops), SimpleNamespace(fused=lambda ops: fused)):
+            monkeypatch.setattr(elementwise, "_triton", lambda kernels=kernels: kernels)
+            taken = fused if kernels is not None and kernels.fused(None) is fused else None
+            assert elementwise.choose(cuda, False) is (taken or elementwise.EAGER)
+            assert not caplog.messages
+            assert elementwise.choose(cpu, True) is plain
+            assert elementwise.choose(cuda, True) is (taken or plain)
+        assert caplog.messages == [
+            'f5: compile = "on" changes nothing here: Triton\'s kernels do all that it would compile'
+        ]
+        assert plain.compiled
+        assert not fused.compiled
 
     def test_gelu_is_the_tanh_approximation(self) -> None:
         x = torch.linspace(-12, 12, 4001)
