@@ -385,7 +385,7 @@ def packages() -> int | None:
 
 
 def scheduling(bench: Bench) -> dict[str, Any]:
-    """Simulated with the cost of a step as measured here, and with a GPU's."""
+    """Measured with a small model; simulated with the full size's cost of a step as measured here, and with a GPU's."""
     model = bench.ours("bf16")
     lengths = (200, 400, 800)
     times = []
@@ -396,12 +396,17 @@ def scheduling(bench: Bench) -> dict[str, Any]:
         evaluation = part.evaluation(model)
         times.append(side_by_side({"": lambda e=evaluation: model.velocities([e])}, rounds=2)[""])  # type: ignore[misc]
     per_frame, fixed = np.polyfit(lengths, times, 1)
-    here = f5_scheduling.Device(max(0.0, float(fixed)), float(per_frame), shared=1)
-    gpu = f5_scheduling.Device(2.0, 0.9 / 750, shared=8)
+    here = f5_scheduling.Line(max(0.0, float(fixed)), float(per_frame))
+    threads = torch.get_num_threads()
+    small = f5_scheduling.measure_small(0.8, 60.0, threads=1)
+    torch.set_num_threads(threads)
     return {
+        "a small model": small,
         "fitted here": {"fixed_ms": round(here.fixed_ms, 1), "ms_per_frame": round(here.ms_per_frame, 3)},
-        "this CPU": f5_scheduling.compare(here),
-        "a GPU's cost (2 ms + 0.9 ms for 750 frames)": f5_scheduling.compare(gpu),
+        "this CPU, simulated": f5_scheduling.compare(f5_scheduling.Device(here, shared=1)),
+        "a GPU's cost (2 ms + 0.9 ms for 750 frames), simulated": f5_scheduling.compare(
+            f5_scheduling.Device(f5_scheduling.Line(2.0, 0.9 / 750), shared=8)
+        ),
     }
 
 

@@ -49,6 +49,47 @@ def test_every_figure_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sys.path[0] == str(BENCHES)
 
 
+def test_policies_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes 1 ms for each of its slots; a text of two segments, and one word a little later."""
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_scheduling as s
+
+    def told(policy: Any, device: Any) -> list[tuple[float, float]]:
+        requests = [s.Request(0.0, (2.0, 2.0)), s.Request(8.5, (2.0,))]
+        policy(s.Simulated(device), requests)
+        return [(request.first_ms, request.whole_ms) for request in requests]
+
+    device = s.Device(s.Line(0.0, 1 / s.frames(2.0)), shared=1)
+    assert told(s.lock, device) == [(7.0, 14.0), (12.5, 12.5)]
+    assert told(s.batches, device) == [(14.0, 14.0), (12.5, 12.5)]
+    # The word goes before a segment whose listener has 2 s to hear, though that is under way.
+    assert told(s.step_level, device) == [(7.0, 21.0), (7.5, 7.5)]
+    shared = s.Device(s.Line(1.0), shared=2)
+    assert told(s.step_level, shared) == [(7.0, 14.0), (7.5, 7.5)]
+    padded, packed = (s.Device(s.Line(0.0, 1 / s.frames(2.0)), 8, padded=padded) for padded in (True, False))
+    for device, wanted in ((padded, 14.0), (packed, 7.0 + 7 * s.frames(0.5) / s.frames(2.0))):
+        requests = [s.Request(0.0, (2.0,)), s.Request(0.0, (0.5,))]
+        s.batches(s.Simulated(device), requests)
+        assert [request.whole_ms for request in requests] == pytest.approx([wanted] * 2)
+
+
+def test_arrivals_are_measured_and_simulated_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_scheduling as s
+
+    monkeypatch.setattr(s, "LONGEST_S", 1.0)
+    monkeypatch.setattr(s, "_SMALL", {})
+    figures = s.measure_small(0.8, 0.1, threads=1, rounds=1)
+    assert figures["slots that gain from sharing a step"] == 1
+    assert figures["requests"] == 3
+    assert figures["fitted"]["step"]["ms_per_frame"] >= 0
+    for kind in ("measured", "simulated"):
+        assert set(figures[kind]) == set(s.POLICIES)
+        for row in figures[kind].values():
+            assert 0 < row["first sound p50 ms"] <= row["first sound p95 ms"] <= row["whole p95 ms"]
+        assert figures[kind]["one lock"]["whole p95, times faster"] == 1
+
+
 def test_the_extra_brings_few_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond torch's own."""
     monkeypatch.syspath_prepend(str(BENCHES))
