@@ -3,6 +3,7 @@ and numerical error, never of quality). Parts can be chosen; all figures go to o
 
     python benches/f5.py --json FILE [--only speed,parity] [--frames 750] [--compile]
     python benches/f5.py --device-pack FOLDER      what a machine without the upstream package needs to run this
+    python benches/f5.py --packed FOLDER --only cuda --json FILE      there; its own packages go first
 """
 
 from __future__ import annotations
@@ -398,7 +399,7 @@ def scheduling(bench: Bench) -> dict[str, Any]:
     per_frame, fixed = np.polyfit(lengths, times, 1)
     here = f5_scheduling.Line(max(0.0, float(fixed)), float(per_frame))
     threads = torch.get_num_threads()
-    small = f5_scheduling.measure_small(0.8, 60.0, threads=1)
+    small = f5_scheduling.measure_small(0.8, 60.0)
     torch.set_num_threads(threads)
     return {
         "a small model": small,
@@ -439,10 +440,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="measure the compiled paths too")
     parser.add_argument("--device-pack", type=Path, metavar="FOLDER")
+    parser.add_argument("--packed", type=Path, metavar="FOLDER", help="what --device-pack has made")
     chosen = parser.parse_args()
     if chosen.device_pack:
-        print("\n".join(f5_upstream.pack(chosen.device_pack)))
+        packed, bound = f5_upstream.pack(chosen.device_pack)
+        print("packed:", *packed)
+        print(f"compiled for Python {platform.python_version()}, the machine needs its own:", *bound)
         return 0
+    if chosen.packed:
+        sys.path.append(str(chosen.packed.resolve()))
     if not f5_upstream.available():
         print("the packages f5-tts and vocos are not installed here; --device-pack takes them along", file=sys.stderr)
         return 1
