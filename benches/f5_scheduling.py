@@ -229,7 +229,7 @@ def batches(machine: Machine, requests: Sequence[Request]) -> None:
     waiting = deque(requests)
     while waiting:
         machine.wait_until(waiting[0].arrived_ms)
-        now_ms, some = machine.now_ms(), []
+        now_ms, some = machine.now_ms(), list[Request]()
         while waiting and waiting[0].arrived_ms <= now_ms and len(some) < BATCH:
             some.append(waiting.popleft())
         _finish(machine, [machine.admit(request, index) for request in some for index in range(len(request.speech_s))])

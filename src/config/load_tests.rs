@@ -285,7 +285,11 @@ fn files_of_engines_are_beside_the_settings() {
     let beside = |name: &str| Value::String(folder.path().join(name).display().to_string());
     let config = load(&sources(Some(&path), &home, &[])).expect("valid").config;
     assert_eq!(option(&config, "f5", "checkpoint"), beside("models/mine.pt"));
-    assert_eq!(option(&config, "f5", "vocab"), beside("vocab.txt"), "written as a path, it is told where it was looked");
+    assert_eq!(
+        option(&config, "f5", "vocab"),
+        beside("vocab.txt"),
+        "written as a path, it is told where it was looked"
+    );
     assert_eq!(option(&config, "f5-reference", "vocoder"), beside("vocos"));
     assert_eq!(option(&config, "f5-reference", "model"), Value::String("/home/ann/own.yaml".into()));
     for (engine, key, name) in [
