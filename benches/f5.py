@@ -3,6 +3,7 @@ and numerical error, never of quality). Parts can be chosen; all figures go to o
 
     python benches/f5.py --json FILE [--only speed,parity] [--frames 750] [--compile]
     python benches/f5.py --device-pack FOLDER      what a machine without the upstream package needs to run this
+    python benches/f5.py --packed FOLDER --only cuda --json FILE      there; its own packages go first
 """
 
 from __future__ import annotations
@@ -385,7 +386,7 @@ def packages() -> int | None:
 
 
 def scheduling(bench: Bench) -> dict[str, Any]:
-    """Simulated with the cost of a step as measured here, and with a GPU's."""
+    """Measured with a small model; simulated with the full size's cost of a step as measured here, and with a GPU's."""
     model = bench.ours("bf16")
     lengths = (200, 400, 800)
     times = []
@@ -396,12 +397,17 @@ def scheduling(bench: Bench) -> dict[str, Any]:
         evaluation = part.evaluation(model)
         times.append(side_by_side({"": lambda e=evaluation: model.velocities([e])}, rounds=2)[""])  # type: ignore[misc]
     per_frame, fixed = np.polyfit(lengths, times, 1)
-    here = f5_scheduling.Device(max(0.0, float(fixed)), float(per_frame), shared=1)
-    gpu = f5_scheduling.Device(2.0, 0.9 / 750, shared=8)
+    here = f5_scheduling.Line(max(0.0, float(fixed)), float(per_frame))
+    threads = torch.get_num_threads()
+    small = f5_scheduling.measure_small(0.8, 60.0)
+    torch.set_num_threads(threads)
     return {
+        "a small model": small,
         "fitted here": {"fixed_ms": round(here.fixed_ms, 1), "ms_per_frame": round(here.ms_per_frame, 3)},
-        "this CPU": f5_scheduling.compare(here),
-        "a GPU's cost (2 ms + 0.9 ms for 750 frames)": f5_scheduling.compare(gpu),
+        "this CPU, simulated": f5_scheduling.compare(f5_scheduling.Device(here, shared=1)),
+        "a GPU's cost (2 ms + 0.9 ms for 750 frames), simulated": f5_scheduling.compare(
+            f5_scheduling.Device(f5_scheduling.Line(2.0, 0.9 / 750), shared=8)
+        ),
     }
 
 
@@ -434,10 +440,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="measure the compiled paths too")
     parser.add_argument("--device-pack", type=Path, metavar="FOLDER")
+    parser.add_argument("--packed", type=Path, metavar="FOLDER", help="what --device-pack has made")
     chosen = parser.parse_args()
     if chosen.device_pack:
-        print("\n".join(f5_upstream.pack(chosen.device_pack)))
+        packed, bound = f5_upstream.pack(chosen.device_pack)
+        print("packed:", *packed)
+        print(f"compiled for Python {platform.python_version()}, the machine needs its own:", *bound)
         return 0
+    if chosen.packed:
+        sys.path.append(str(chosen.packed.resolve()))
     if not f5_upstream.available():
         print("the packages f5-tts and vocos are not installed here; --device-pack takes them along", file=sys.stderr)
         return 1

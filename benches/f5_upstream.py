@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import warnings
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
 PACKAGES = ("f5-tts", "vocos")
-_NOT_PACKED = ("torch", "torchaudio", "triton", "numpy", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit")
+_NOT_PACKED = ("torch", "triton", "numpy", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit")
+_NOT_RUN = (
+    *("accelerate", "bitsandbytes", "cached-path", "click", "datasets", "ema-pytorch", "gradio", "hydra-core"),
+    *("matplotlib", "pydantic", "pydub", "soundfile", "tomli", "torchcodec", "transformers", "unidecode", "wandb"),
+)
+"""What trains, shows, transcribes or reads files: the models that this measures need none of it."""
+_WITHOUT_LIBRARIES = ("torchaudio",)
+"""Its libraries are bound to one torch and it does without them: what upstream and Vocos use of it is Python."""
+_TRAINER = "f5_tts.model.trainer"
 
 ARCH: dict[str, Any] = {
     "dim": 1024,
@@ -47,13 +58,22 @@ def available() -> bool:
     return True
 
 
+def models() -> Any:
+    """``f5_tts.model``. It imports its trainer: where what that needs is missing, a stand-in takes its place."""
+    if _TRAINER not in sys.modules and any(find_spec(name) is None for name in ("wandb", "accelerate", "ema_pytorch")):
+        trainer = ModuleType(_TRAINER)
+        trainer.Trainer = None  # type: ignore[attr-defined]
+        sys.modules[_TRAINER] = trainer
+    import f5_tts.model
+
+    return f5_tts.model
+
+
 def dit(vocabulary: int, **changed: Any) -> Any:
     """Upstream zeroes the modulations, the response norms and the output: a parity test would then see nothing."""
     warnings.filterwarnings("ignore")
-    from f5_tts.model import DiT
-
     torch.manual_seed(0)
-    model = DiT(**ARCH | changed, text_num_embeds=vocabulary, mel_dim=100).eval()
+    model = models().DiT(**ARCH | changed, text_num_embeds=vocabulary, mel_dim=100).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "norm.linear" in name or "norm_out" in name:
@@ -66,9 +86,7 @@ def dit(vocabulary: int, **changed: Any) -> Any:
 
 
 def cfm(model: Any, vocabulary: dict[str, int] | None) -> Any:
-    from f5_tts.model import CFM
-
-    return CFM(transformer=model, vocab_char_map=vocabulary, mel_spec_kwargs={}).eval()
+    return models().CFM(transformer=model, vocab_char_map=vocabulary, mel_spec_kwargs={}).eval()
 
 
 def vocos(folder: Path) -> Any:
@@ -92,31 +110,49 @@ def vocos(folder: Path) -> Any:
     return model
 
 
-def pack(folder: Path) -> list[str]:
-    """Copies the upstream package and what it needs (but torch and numpy) into ``folder``, for a machine that lacks
-    them: ``PYTHONPATH=folder``. Returns what was copied."""
+def pack(folder: Path) -> tuple[list[str], list[str]]:
+    """Copies the upstream package and what its models need (but torch and numpy) into ``folder``, for a machine that
+    lacks them. Returns what was copied, and what the machine has to have: packages compiled for this Python alone."""
     from packaging.requirements import Requirement
 
     folder.mkdir(parents=True, exist_ok=True)
     done: list[str] = []
+    bound: list[str] = []
     names = list(PACKAGES)
     while names:
         name = names.pop().lower().replace("_", "-")
-        if name in done or name in _NOT_PACKED or name.startswith("nvidia-"):
+        if name in done or name in bound or name in _NOT_PACKED + _NOT_RUN or name.startswith("nvidia-"):
             continue
         try:
             found = distribution(name)
         except PackageNotFoundError:
             continue
-        done.append(name)
-        for file in found.files or ():
-            source = Path(str(file.locate()))
-            if source.is_file() and ".." not in file.parts and "__pycache__" not in file.parts:
-                target = folder / file
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(source, target)
+        if name not in _WITHOUT_LIBRARIES and _is_bound(found):
+            bound.append(name)
+        else:
+            done.append(name)
+            _copy(found, folder, libraries=name not in _WITHOUT_LIBRARIES)
         for line in found.requires or ():
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 names.append(requirement.name)
-    return sorted(done)
+    return sorted(done), sorted(bound)
+
+
+def _is_bound(found: Distribution) -> bool:
+    """Whether another version of Python cannot use it."""
+    tags = [
+        line.partition(":")[2].split("-") for line in (found.read_text("WHEEL") or "").splitlines() if "Tag:" in line
+    ]
+    return bool(tags) and all(python.strip().startswith("cp") and abi != "abi3" for python, abi, _ in tags)
+
+
+def _copy(found: Distribution, folder: Path, libraries: bool) -> None:
+    for file in found.files or ():
+        source = Path(str(file.locate()))
+        if not source.is_file() or ".." in file.parts or "__pycache__" in file.parts:
+            continue
+        if libraries or ".so" not in source.suffixes:
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)

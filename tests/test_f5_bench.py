@@ -49,6 +49,47 @@ def test_every_figure_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sys.path[0] == str(BENCHES)
 
 
+def test_policies_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes 1 ms for each of its slots; a text of two segments, and one word a little later."""
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_scheduling as s
+
+    def told(policy: Any, device: Any) -> list[tuple[float, float]]:
+        requests = [s.Request(0.0, (2.0, 2.0)), s.Request(8.5, (2.0,))]
+        policy(s.Simulated(device), requests)
+        return [(request.first_ms, request.whole_ms) for request in requests]
+
+    device = s.Device(s.Line(0.0, 1 / s.frames(2.0)), shared=1)
+    assert told(s.lock, device) == [(7.0, 14.0), (12.5, 12.5)]
+    assert told(s.batches, device) == [(14.0, 14.0), (12.5, 12.5)]
+    # The word goes before a segment whose listener has 2 s to hear, though that is under way.
+    assert told(s.step_level, device) == [(7.0, 21.0), (7.5, 7.5)]
+    shared = s.Device(s.Line(1.0), shared=2)
+    assert told(s.step_level, shared) == [(7.0, 14.0), (7.5, 7.5)]
+    padded, packed = (s.Device(s.Line(0.0, 1 / s.frames(2.0)), 8, padded=padded) for padded in (True, False))
+    for device, wanted in ((padded, 14.0), (packed, 7.0 + 7 * s.frames(0.5) / s.frames(2.0))):
+        requests = [s.Request(0.0, (2.0,)), s.Request(0.0, (0.5,))]
+        s.batches(s.Simulated(device), requests)
+        assert [request.whole_ms for request in requests] == pytest.approx([wanted] * 2)
+
+
+def test_arrivals_are_measured_and_simulated_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_scheduling as s
+
+    monkeypatch.setattr(s, "LONGEST_S", 1.0)
+    monkeypatch.setattr(s, "_SMALL", {})
+    figures = s.measure_small(0.8, 0.1, rounds=1)
+    assert figures["slots that gain from sharing a step"] == 1
+    assert figures["requests"] == 3
+    assert figures["fitted"]["step"]["ms_per_frame"] >= 0
+    for kind in ("measured", "simulated"):
+        assert set(figures[kind]) == set(s.POLICIES)
+        for row in figures[kind].values():
+            assert 0 < row["first sound p50 ms"] <= row["first sound p95 ms"] <= row["whole p95 ms"]
+        assert figures[kind]["one lock"]["whole p95, times faster"] == 1
+
+
 def test_the_extra_brings_few_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond torch's own."""
     monkeypatch.syspath_prepend(str(BENCHES))
@@ -66,12 +107,53 @@ def test_what_is_packed_for_a_device_works_there_alone(tmp_path: Path, monkeypat
 
     # Stand-ins for the upstream package: one with modules and data, one that needs others, torch among them.
     monkeypatch.setattr(f5_upstream, "PACKAGES", ("pypinyin", "huggingface_hub", "torch", "not-here"))
-    packed = f5_upstream.pack(tmp_path / "pack")
+    packed, bound = f5_upstream.pack(tmp_path / "pack")
     assert {"pypinyin", "huggingface-hub", "filelock"} <= set(packed)
-    assert not {"torch", "numpy", "not-here"} & set(packed)
+    assert not {"torch", "numpy", "not-here"} & {*packed, *bound}
+    # Here it is compiled for one version of Python, and would stand before what the machine has.
+    assert "pyyaml" in bound
+    assert not (tmp_path / "pack" / "yaml").exists()
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path / 'pack')!r}); from importlib.metadata import distribution;"
         "import pypinyin, huggingface_hub.constants; distribution('pypinyin');"
         "assert pypinyin.lazy_pinyin('\u4f60\u597d') == ['ni', 'hao'], pypinyin.__file__"
     )
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def test_torchaudio_is_packed_without_its_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are bound to one torch, and what upstream uses of it is Python."""
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_upstream
+
+    site = tmp_path / "site"
+    for name, content in {
+        "torchaudio/__init__.py": "",
+        "torchaudio/lib/_torchaudio.abi3.so": "",
+        "torchaudio-2.11.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: torchaudio\nVersion: 2.11.0\n",
+        "torchaudio-2.11.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: cp311-cp311-manylinux_2_28_x86_64\n",
+    }.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(content)
+    files = [path.relative_to(site) for path in sorted(site.rglob("*")) if path.is_file()]
+    record = site / "torchaudio-2.11.0.dist-info" / "RECORD"
+    record.write_text("".join(f"{path},,\n" for path in files))
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setattr(f5_upstream, "PACKAGES", ("torchaudio",))
+    assert f5_upstream.pack(tmp_path / "pack") == (["torchaudio"], [])
+    assert (tmp_path / "pack" / "torchaudio" / "__init__.py").is_file()
+    assert not list((tmp_path / "pack").rglob("*.so"))
+
+
+def test_upstreams_trainer_is_not_needed(tmp_path: Path) -> None:
+    """Its package imports it, and so all that trains."""
+    package = tmp_path / "f5_tts" / "model"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").write_text("from f5_tts.model.trainer import Trainer\nDiT = 1\n")
+    (package / "trainer.py").write_text("import wandb, accelerate, ema_pytorch\n")
+    code = (
+        f"import sys; sys.path += [{str(BENCHES)!r}, {str(tmp_path)!r}]; sys.modules['wandb'] = None;"
+        "import f5_upstream; f5_upstream.find_spec = lambda name: None; assert f5_upstream.models().DiT == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
+from ishowtts.engines import f5_reference  # noqa: E402
 from ishowtts.engines.f5 import attention, elementwise, mel, precision, schedule, vocos  # noqa: E402
 from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
 from ishowtts.engines.f5.config import MAX_FRAMES, architecture  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
+from ishowtts.engines.f5.linear import _LEAST_INT8_ROWS as LEAST_ROWS  # noqa: E402
+from ishowtts.engines.f5.linear import Int8Linear  # noqa: E402
 from ishowtts.engines.f5.models import ModelConfig  # noqa: E402
 from ishowtts.engines.f5.pack import lay_out, rotary_table  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
@@ -105,6 +109,32 @@ class TestVocoder:
         with torch.inference_mode():
             found = decoder.decode(torch.from_numpy(golden["vocos-mel"]))
         assert relative(found, golden["vocos-sound"]) < 1e-5
+
+    def test_weights_in_safetensors_sound_the_same(self, tmp_path: Path) -> None:
+        mel = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
+        folder = f5_model.write_vocos(tmp_path / "vocos")
+        with torch.inference_mode():
+            wanted = vocos.Vocos(folder, torch.device("cpu")).decode(mel)
+            # A checkpoint of F5 beside the published file is not the vocoder's.
+            save_file({"other": torch.zeros(1)}, folder / "model.safetensors")
+            assert torch.equal(vocos.Vocos(folder, torch.device("cpu")).decode(mel), wanted)
+            (folder / "pytorch_model.bin").unlink()
+            with pytest.raises(InvalidSetting, match="unexpected: other"):
+                vocos.Vocos(folder, torch.device("cpu"))
+            save_file(f5_model.vocos_weights(), folder / "model.safetensors")
+            assert torch.equal(vocos.Vocos(folder, torch.device("cpu")).decode(mel), wanted)
+
+    def test_upstream_gets_the_weights_by_the_name_that_it_knows(self, tmp_path: Path) -> None:
+        folder = f5_model.write_vocos(tmp_path / "vocos")
+        with f5_reference._as_published(torch, folder, "vocos") as found:
+            assert found == folder
+        (folder / "pytorch_model.bin").unlink()
+        save_file(f5_model.vocos_weights(), folder / "model.safetensors")
+        with f5_reference._as_published(torch, folder, "vocos") as found:
+            made = torch.load(found / "pytorch_model.bin", weights_only=True)
+            assert (found / "config.yaml").read_text() == (folder / "config.yaml").read_text()
+        assert made.keys() == f5_model.vocos_weights().keys()
+        assert all(torch.equal(made[name], weight) for name, weight in f5_model.vocos_weights().items())
 
     def test_mel_is_upstreams(self) -> None:
         golden = np.load(GOLDEN)
@@ -321,6 +351,26 @@ class TestElementwise:
         gated = plain.dequantise_gate(h.clone(), products, token, row, bias, scale)
         assert relative(gated, h + (products * token * row + bias) * scale) < 1e-6
 
+    def test_the_compiler_is_left_nothing_where_kernels_are_taken(
+        self, plain: elementwise.Elementwise, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """And says so: it would take its minutes for nothing."""
+        fused = dataclasses.replace(elementwise.EAGER, looks_up=True)
+        cuda, cpu = torch.device("cuda"), torch.device("cpu")
+        monkeypatch.setattr(elementwise, "compiled", lambda: plain)
+        for kernels in (None, SimpleNamespace(fused=lambda ops: ops), SimpleNamespace(fused=lambda ops: fused)):
+            monkeypatch.setattr(elementwise, "_triton", lambda kernels=kernels: kernels)
+            taken = fused if kernels is not None and kernels.fused(None) is fused else None
+            assert elementwise.choose(cuda, False) is (taken or elementwise.EAGER)
+            assert not caplog.messages
+            assert elementwise.choose(cpu, True) is plain
+            assert elementwise.choose(cuda, True) is (taken or plain)
+        assert caplog.messages == [
+            'f5: compile = "on" changes nothing here: Triton\'s kernels do all that it would compile'
+        ]
+        assert plain.compiled
+        assert not fused.compiled
+
     def test_gelu_is_the_tanh_approximation(self) -> None:
         x = torch.linspace(-12, 12, 4001)
         wanted = torch.nn.functional.gelu(x.double(), approximate="tanh")
@@ -336,6 +386,29 @@ class TestElementwise:
         cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
         wanted[:, :2, :positioned] = torch.stack((a * cos - b * sin, b * cos + a * sin), -1)
         assert relative(found, wanted.flatten(-2).permute(1, 2, 0, 3)) < 1e-6
+
+
+class TestFewTokens:
+    """cuBLAS has no integer products of 16 rows and fewer."""
+
+    @pytest.mark.parametrize("tokens", [1, 16, 17, 31, 32, 40])
+    def test_are_filled_up_where_they_are_refused(self, tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        product, rows = torch._int_mm, []
+
+        def as_on_cuda(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] <= 16:
+                raise RuntimeError("self.size(0) needs to be greater than 16")
+            rows.append(x.shape[0])
+            return product(x, weight)
+
+        noise = torch.Generator().manual_seed(0)
+        linear = Int8Linear(torch.randn(24, 16, generator=noise), None, torch.device("cpu"))
+        x = torch.randint(-127, 128, (tokens, 16), generator=noise, dtype=torch.int8)
+        wanted = linear(x)
+        monkeypatch.setattr(torch, "_int_mm", as_on_cuda)
+        monkeypatch.setitem(LEAST_ROWS, "cpu", LEAST_ROWS["cuda"])
+        assert torch.equal(linear(x), wanted)
+        assert rows == [max(tokens, 32)]
 
 
 class TestTimes:

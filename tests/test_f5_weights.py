@@ -214,6 +214,32 @@ class TestFineTunes:
         with pytest.raises(InvalidSetting, match=r"several \(model\.pt, other\.pt\)"):
             weights.resolve({"checkpoint": str(folder)}, hub)
 
+    def test_a_vocoder_in_safetensors_is_enough(self, hub: Hub, server: FakeHub, tmp_path: Path) -> None:
+        folder = local(tmp_path)
+        options = {"checkpoint": str(folder), "vocoder": str(folder)}
+        (folder / "pytorch_model.bin").unlink()
+        with pytest.raises(InvalidSetting, match=r"lacks pytorch_model\.bin or model\.safetensors"):
+            weights.resolve(options, hub)
+        vocoder = tmp_path / "vocoder"
+        vocoder.mkdir()
+        for name in ("config.yaml", "model.safetensors"):
+            (vocoder / name).write_bytes(b" ")
+        assert weights.resolve(options | {"vocoder": str(vocoder)}, hub).vocoder_dir == vocoder
+        assert server.asked == []
+
+    def test_a_vocoder_in_safetensors_comes_from_the_hub(self, hub: Hub, server: FakeHub, tmp_path: Path) -> None:
+        server.put("someone/vocos/config.yaml", b"{}", large=False)
+        server.put("someone/vocos/model.safetensors", CONTENT)
+        options = {"checkpoint": str(local(tmp_path)), "vocoder": "someone/vocos"}
+        found = weights.resolve(options, hub).vocoder_dir
+        assert (found / "model.safetensors").read_bytes() == CONTENT
+        asked = len(server.asked)
+        assert weights.resolve(options, hub).vocoder_dir == found
+        assert len(server.asked) == asked, "what is in the cache needs no network"
+        del server.files["someone/vocos/model.safetensors"]
+        with pytest.raises(NotInRepository, match=r"has no pytorch_model\.bin of someone/vocos"):
+            weights.resolve(options, replace(hub, cache=tmp_path / "empty"))
+
     def test_a_vocoder_that_lacks_a_file_is_told(self, hub: Hub, tmp_path: Path) -> None:
         folder = local(tmp_path)
         (folder / "config.yaml").unlink()

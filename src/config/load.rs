@@ -149,7 +149,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         layers.read_flag(key, value, flag);
     }
     let Layers { mut assignments, mut problems, .. } = layers;
-    for assignment in assignments.iter_mut().filter(|assignment| PATHS.iter().any(|path| assignment.path == **path)) {
+    for assignment in assignments.iter_mut().filter(|assignment| is_path(assignment, sources)) {
         if let Err(problem) = resolve_path(assignment, sources) {
             problems.push(problem);
         }
@@ -192,6 +192,23 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 /// Settings that are paths.
 const PATHS: [&[&str]; 3] = [&["voices", "directory"], &["chat", "directory"], &["chat", "connect", "ca_file"]];
 
+/// What in an engine's options may be a path, a name or an address (`hf://…`).
+const ENGINE_FILES: [&str; 4] = ["checkpoint", "model", "vocab", "vocoder"];
+
+fn is_path(assignment: &Assignment, sources: &Sources) -> bool {
+    match assignment.path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["engines", _, key] if ENGINE_FILES.contains(&key) => names_file(assignment, sources),
+        ref path => PATHS.contains(&path),
+    }
+}
+
+/// Whether it is written as a path, or there is such a file. A name that is neither is left to the engine.
+fn names_file(assignment: &Assignment, sources: &Sources) -> bool {
+    let Some(text) = assignment.value.as_str() else { return false };
+    let written = ["./", "../", "~/"].iter().any(|start| text.starts_with(start));
+    written || (!text.is_empty() && place(text, &assignment.origin, sources).exists())
+}
+
 fn insert(table: &mut Table, path: &[String], value: Value) {
     let Some((last, sections)) = path.split_last() else { return };
     let mut below = table;
@@ -210,17 +227,20 @@ fn insert(table: &mut Table, path: &[String], value: Value) {
 fn resolve_path(assignment: &mut Assignment, sources: &Sources) -> Result<(), String> {
     let Some(text) = assignment.value.as_str().filter(|text| !text.is_empty()) else { return Ok(()) };
     let origin = &assignment.origin;
-    let home = sources.variable("HOME").map(Path::new);
-    let path = match (text.strip_prefix("~/"), home, origin) {
-        (Some(below), Some(home), _) => home.join(below),
-        (_, _, Origin::File { path, .. }) => path.parent().unwrap_or(Path::new("")).join(text),
-        _ => PathBuf::from(text),
-    };
-    let path =
-        std::path::absolute(path).map_err(|error| format!("{origin}: {text:?} cannot be made absolute: {error}"))?;
+    let path = std::path::absolute(place(text, origin, sources))
+        .map_err(|error| format!("{origin}: {text:?} cannot be made absolute: {error}"))?;
     assignment.value =
         Value::String(utf8(path, &assignment.path.join(".")).map_err(|problem| format!("{origin}: {problem}"))?);
     Ok(())
+}
+
+fn place(text: &str, origin: &Origin, sources: &Sources) -> PathBuf {
+    let home = sources.variable("HOME").map(Path::new);
+    match (text.strip_prefix("~/"), home, origin) {
+        (Some(below), Some(home), _) => home.join(below),
+        (_, _, Origin::File { path, .. }) => path.parent().unwrap_or(Path::new("")).join(text),
+        _ => PathBuf::from(text),
+    }
 }
 
 fn default_directory(sources: &Sources, key: &str, below_home: &str) -> Result<PathBuf, String> {

@@ -270,6 +270,45 @@ fn the_voices_directory_is_absolute() {
 }
 
 #[test]
+fn files_of_engines_are_beside_the_settings() {
+    let (folder, path) = with_file(
+        "[engines.f5]\ncheckpoint = \"models/mine.pt\"\nvocab = \"./vocab.txt\"\nvocoder = \"charactr/vocos\"\n\
+         model = \"F5TTS_v1_Base\"\ndevice = \"models\"\nmax_slots = 2\n\
+         [engines.f5-reference]\ncheckpoint = \"hf://owner/name/model.pt\"\nvocoder = \"vocos\"\n\
+         model = \"~/own.yaml\"\nvocab = \"missing/vocab.txt\"\n",
+    );
+    fs::create_dir_all(folder.path().join("models")).expect("created");
+    fs::create_dir_all(folder.path().join("vocos")).expect("created");
+    fs::write(folder.path().join("models/mine.pt"), "").expect("written");
+    let home = [("HOME", "/home/ann")];
+    let option = |config: &Config, engine: &str, key: &str| config.engines[engine][key].clone();
+    let beside = |name: &str| Value::String(folder.path().join(name).display().to_string());
+    let config = load(&sources(Some(&path), &home, &[])).expect("valid").config;
+    assert_eq!(option(&config, "f5", "checkpoint"), beside("models/mine.pt"));
+    assert_eq!(
+        option(&config, "f5", "vocab"),
+        beside("vocab.txt"),
+        "written as a path, it is told where it was looked"
+    );
+    assert_eq!(option(&config, "f5-reference", "vocoder"), beside("vocos"));
+    assert_eq!(option(&config, "f5-reference", "model"), Value::String("/home/ann/own.yaml".into()));
+    for (engine, key, name) in [
+        ("f5", "vocoder", "charactr/vocos"),
+        ("f5", "model", "F5TTS_v1_Base"),
+        ("f5", "device", "models"),
+        ("f5-reference", "checkpoint", "hf://owner/name/model.pt"),
+        ("f5-reference", "vocab", "missing/vocab.txt"),
+    ] {
+        assert_eq!(option(&config, engine, key), Value::String(name.into()), "{engine}.{key}");
+    }
+    let here = std::env::current_dir().expect("a working directory");
+    let flags = [("engines.f5.vocab", "./v.txt", "--set"), ("engines.f5.vocoder", "src", "--set")];
+    let config = load(&sources(Some(&path), &home, &flags)).expect("valid").config;
+    assert_eq!(option(&config, "f5", "vocab"), Value::String(here.join("v.txt").display().to_string()));
+    assert_eq!(option(&config, "f5", "vocoder"), Value::String(here.join("src").display().to_string()));
+}
+
+#[test]
 fn a_secret_is_shown_nowhere() {
     let environment = [("ISHOWTTS_CHAT_TWITCH_TOKEN", "oauth:abcdef")];
     let loaded = load(&sources(None, &environment, &[])).expect("valid");

@@ -10,10 +10,12 @@ and the random state in globals: one of these in a process.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,9 +101,10 @@ class F5Reference(WholeSegmentEngine):
             raise InvalidSetting(f"[engines.f5-reference] model: upstream has no backbone {config.backbone!r}")
         self._device, self._mel_spec_type = device, config.mel_spec_type
         self._vocab = f5_text.load_vocab(files.vocab)
-        self._vocoder = utils_infer.load_vocoder(
-            config.mel_spec_type, is_local=True, local_path=str(files.vocoder_dir), device=device
-        )
+        with _as_published(torch, files.vocoder_dir, config.mel_spec_type) as folder:
+            self._vocoder = utils_infer.load_vocoder(
+                config.mel_spec_type, is_local=True, local_path=str(folder), device=device
+            )
         self._model = utils_infer.load_model(
             backbone,
             dict(config.arch),
@@ -283,6 +286,22 @@ def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
                 f"{f'above {low}, {high} at most' if above else f'from {low} to {high}'}, not {value!r}"
             )
     return params
+
+
+@contextmanager
+def _as_published(torch: Any, folder: Path, kind: str) -> Iterator[Path]:
+    """Upstream knows a vocoder's files by their first names alone."""
+    wanted, found = weights.VOCODER_FILES[kind][-1][0], weights.weights_file(folder, kind)
+    if found is None or found.name == wanted:
+        yield folder
+        return
+    from safetensors.torch import load_file
+
+    with tempfile.TemporaryDirectory() as made:
+        for name, *_ in weights.VOCODER_FILES[kind][:-1]:
+            shutil.copy(folder / name, made)
+        torch.save(load_file(found), Path(made) / wanted)
+        yield Path(made)
 
 
 def _has_ema(torch: Any, checkpoint: Path) -> bool:

@@ -126,6 +126,11 @@ class DiT:
         return int(kept + self.text.nbytes + self.modulations.nbytes)
 
     @property
+    def compiled(self) -> bool:
+        """Whether torch's compiler made a part of it."""
+        return self._ops.compiled
+
+    @property
     def attends_by_tensors(self) -> bool:
         """Whether tensors alone tell its attention where segments lie, at no extra cost."""
         return self._attention is attention.varlen

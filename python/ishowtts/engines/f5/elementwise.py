@@ -8,6 +8,7 @@ token. Pure; no thread of its own.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import torch.nn.functional as F
 
 from ishowtts.directories import cache_directory
 
+LOG = logging.getLogger(__name__)
 EPSILON = 1e-6
 LEAST_SCALE = 1e-8
 GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
@@ -62,6 +64,8 @@ class Elementwise:
     dequantise_gelu_quantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], Quantised]
     looks_up: bool = False
     """Whether modulations may come as :class:`Lookup`."""
+    compiled: bool = False
+    """Whether torch's compiler made any of them."""
 
 
 def _norm(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -152,16 +156,20 @@ def compiled() -> Elementwise:
         "dequantise_gate": _dequantise_gate,
         "dequantise_gelu_quantise": _dequantise_gelu_quantise,
     }
-    return replace(EAGER, **{name: torch.compile(function, dynamic=True) for name, function in plain.items()})
+    made = {name: torch.compile(function, dynamic=True) for name, function in plain.items()}
+    return replace(EAGER, compiled=True, **made)
 
 
 def choose(device: torch.device, compiled_too: bool) -> Elementwise:
     """The fastest that the device can do."""
-    ops = compiled() if compiled_too else EAGER
-    if device.type != "cuda":
+    kernels = _triton() if device.type == "cuda" else None
+    ops = EAGER if kernels is None else kernels.fused(EAGER)
+    if not compiled_too:
         return ops
-    kernels = _triton()
-    return ops if kernels is None else kernels.fused(ops)
+    if ops is not EAGER:
+        LOG.warning('f5: compile = "on" changes nothing here: Triton\'s kernels do all that it would compile')
+        return ops
+    return compiled()
 
 
 def _triton() -> ModuleType | None:

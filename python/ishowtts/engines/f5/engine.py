@@ -69,7 +69,8 @@ class Options:
     device: str = "auto"
     dtype: str = "auto"
     compile: str = "auto"
-    """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler."""
+    """``on``: fused loops from torch's compiler, which takes up to two minutes once and needs a C++ compiler. Triton's
+    kernels, where they are taken, leave it nothing."""
     vocoder_runtime: str = "torch"
     """``onnx``: the vocoder's network by ONNX Runtime; ``tensorrt``: by its provider for TensorRT."""
     graphs: bool = True
@@ -343,7 +344,6 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
     text.check_vocab(vocabulary, files.vocab.name)
-    compiled = chosen.compile == "on"
     with torch.inference_mode():
         dit = DiT(
             config,
@@ -351,7 +351,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
             len(vocabulary),
             numbers,
             text_cache_bytes=chosen.text_cache_mb << 20,
-            compiled=compiled,
+            compiled=chosen.compile == "on",
         )
         vocos = _vocoder(files.vocoder_dir, numbers.device, config.mel_dim, chosen.vocoder_runtime, threads)
     cuda = numbers.device.type == "cuda"
@@ -362,7 +362,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     slots = chosen.max_slots or memory.slots(dit, numbers.device, chosen.memory_mb << 20)
     info = EngineInfo(
         name="f5",
-        revision=identity.revision(files, numbers, compiled, chosen.ema, chosen.vocoder_runtime),
+        revision=identity.revision(files, numbers, dit.compiled, chosen.ema, chosen.vocoder_runtime),
         sample_rate_hz=SAMPLE_RATE_HZ,
         languages=identity.languages(files),
         scripts=identity.scripts(vocabulary),

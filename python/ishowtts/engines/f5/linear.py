@@ -14,6 +14,8 @@ import torch.nn.functional as F
 
 _TOKENS = 1500
 """What the weights are laid out for: 8 s of reference and speech with guidance."""
+_LEAST_INT8_ROWS = {"cuda": 32}
+"""By the kind of device: cuBLAS refuses 16 tokens and fewer, so zeros follow them."""
 
 
 class Linear:
@@ -62,7 +64,10 @@ class Int8Linear:
 
     def __call__(self, quantised: torch.Tensor) -> torch.Tensor:
         """int8 ``[tokens, in]`` to int32 ``[tokens, out]``, neither scaled nor biased."""
-        return torch._int_mm(quantised, self.weight)
+        tokens, least = quantised.shape[0], _LEAST_INT8_ROWS.get(quantised.device.type, 0)
+        if tokens >= least:
+            return torch._int_mm(quantised, self.weight)
+        return torch._int_mm(F.pad(quantised, (0, 0, 0, least - tokens)), self.weight)[:tokens]
 
 
 class Fp8Linear:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ishowtts.engines.f5 import checkpoint as checkpoints
+from ishowtts.engines.f5 import weights
 from ishowtts.engines.f5.config import HOP, N_FFT
 from ishowtts.engines.f5.linear import Linear
 from ishowtts.engines.f5.precision import exact
@@ -23,7 +24,6 @@ CONTEXT_FRAMES = 24
 KERNEL = 7
 EPSILON = 1e-6
 _LOUDEST = 1e2
-_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _CLASSES = {
     "feature_extractor": "MelSpectrogramFeatures",
     "backbone": "VocosBackbone",
@@ -119,9 +119,10 @@ def _added(frames: torch.Tensor) -> torch.Tensor:
 def weights_file(folder: Path) -> Path:
     if folder.is_file():
         return folder
-    found = next((folder / name for name in _WEIGHT_FILES if (folder / name).is_file()), None)
+    found = weights.weights_file(folder, "vocos")
     if found is None:
-        raise InvalidSetting(f"the vocoder's folder {folder.name!r} holds neither of {' and '.join(_WEIGHT_FILES)}")
+        names = " nor ".join(weights.VOCODER_FILES["vocos"][-1])
+        raise InvalidSetting(f"the vocoder's folder {folder.name!r} holds neither {names}")
     return found
 
 

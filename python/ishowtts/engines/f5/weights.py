@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,11 +15,12 @@ from ishowtts.errors import InvalidSetting
 
 VOCOS = "charactr/vocos-mel-24khz"
 BIGVGAN = "nvidia/bigvgan_v2_24khz_100band_256x"
-VOCODER_FILES: Mapping[str, tuple[str, str]] = {
-    "vocos": ("config.yaml", "pytorch_model.bin"),
-    "bigvgan": ("config.json", "bigvgan_generator.pt"),
+VOCODER_FILES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "vocos": (("config.yaml",), ("pytorch_model.bin", "model.safetensors")),
+    "bigvgan": (("config.json",), ("bigvgan_generator.pt",)),
 }
-"""By ``ModelConfig.mel_spec_type``: the vocoder's configuration and weights in ``Files.vocoder_dir``."""
+"""By ``ModelConfig.mel_spec_type``: the vocoder's configuration and weights in ``Files.vocoder_dir``, each under any of
+its names. The published one first: where a checkpoint of F5 lies beside it, ``model.safetensors`` is that."""
 LICENCE_UNKNOWN = "LicenseRef-unknown"
 
 _OWN_LICENCE = ("swivid/f5-tts", "swivid/e2-tts")
@@ -60,7 +61,7 @@ class Files:
     """.safetensors or .pt."""
     vocab: Path
     vocoder_dir: Path
-    """Holds the two files that ``VOCODER_FILES`` names for ``model_config.mel_spec_type``."""
+    """Holds the files that ``VOCODER_FILES`` names for ``model_config.mel_spec_type``."""
     licence: str
     """SPDX expression of the checkpoint's licence, as far as it is known."""
 
@@ -165,13 +166,13 @@ class _Getter:
             raise InvalidSetting(f"[engines.f5] model: no vocoder is known for mel spectrograms of the type {kind!r}")
         names = VOCODER_FILES[kind]
         folder = Path(vocoder).expanduser()
-        if kind == "vocos" and ("bigvgan" in vocoder.lower() or (folder / VOCODER_FILES["bigvgan"][1]).is_file()):
+        if kind == "vocos" and ("bigvgan" in vocoder.lower() or weights_file(folder, "bigvgan")):
             raise InvalidSetting(
                 f"[engines.f5] vocoder: {vocoder} is a BigVGAN, which hears another mel spectrogram than this model "
                 f"makes; name a Vocos"
             )
         if vocoder and folder.is_dir():
-            missing = [name for name in names if not (folder / name).is_file()]
+            missing = [" or ".join(some) for some in names if not any((folder / name).is_file() for name in some)]
             if missing:
                 raise InvalidSetting(f"[engines.f5] vocoder: {vocoder} lacks {' and '.join(missing)}")
             return folder
@@ -180,8 +181,30 @@ class _Getter:
             raise InvalidSetting(
                 f"[engines.f5] vocoder: {vocoder!r} is neither a folder nor a name on the hub (OWNER/NAME)"
             )
-        paths = [self.get(f"hf://{repository}/{name}") for name in names]
+        paths = [self.first([f"hf://{repository}/{name}" for name in some]) for some in names]
         return paths[0].parent
+
+    def first(self, addresses: Sequence[str]) -> Path:
+        """The first that is in the cache, else the first that the repository has."""
+        first, *others = addresses
+        for address in others:
+            if (cached := self.hub.cached(Source.parse(address))) is not None:
+                return cached
+        try:
+            return self.get(first)
+        except NotInRepository:
+            if not others:
+                raise
+            try:
+                return self.first(others)
+            except NotInRepository:
+                pass
+            raise
+
+
+def weights_file(folder: Path, kind: str) -> Path | None:
+    """By a name that a vocoder of this kind has."""
+    return next((folder / name for name in VOCODER_FILES[kind][-1] if (folder / name).is_file()), None)
 
 
 def _only_checkpoint(folder: Path) -> Path:
