@@ -202,9 +202,9 @@ impl Desk {
                 let key = MessageKey { platform: *platform, id: id.clone() };
                 state.withdraw(Some(key.clone()), |item| item.item.message == key, "the message was deleted");
             }
-            Event::UserRemoved { platform, channel, user_id, .. } => {
+            Event::UserRemoved { platform, channel, user_id, user_name, .. } => {
                 let user = UserKey { platform: *platform, id: user_id.clone() };
-                let theirs = |item: &Numbered| item.item.user == user && is_of(item, channel);
+                let theirs = |item: &Numbered| item.item.is_by(&user, user_name.as_deref()) && is_of(item, channel);
                 state.withdraw(None, theirs, "its author was removed from the chat");
             }
             Event::Cleared { platform, channel } => {

@@ -76,6 +76,20 @@ impl Item {
     pub fn shown_name(&self) -> &str {
         if self.shown_name.is_empty() { &self.user_name } else { &self.shown_name }
     }
+
+    /// Whether somebody whom the platform names by id, name or both wrote it. The name tells only where the item has no id.
+    #[must_use]
+    pub fn is_by(&self, user: &UserKey, name: Option<&str>) -> bool {
+        let named = |name: &str| {
+            let is = |name: &str| self.user == UserKey::named(user.platform, name);
+            // What Bilibili leaves of a name.
+            let left = name.chars().next().map(|first| format!("{first}***"));
+            is(name) || self.masked && left.is_some_and(|left| is(&left))
+        };
+        // Others are left with the same: what one of them paid for is still said.
+        let may_be_anybody = self.masked && self.priority == Priority::Paid;
+        self.user == *user || !may_be_anybody && name.is_some_and(named)
+    }
 }
 
 /// An item with its place in the order of arrival.
@@ -132,5 +146,54 @@ impl Outcome {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_whom_it_is() {
+        let platform = Platform::Bilibili;
+        let by = |user: UserKey, masked, priority: Priority| Item {
+            message: MessageKey { platform, id: "1".into() },
+            channel: String::new(),
+            user,
+            user_name: String::new(),
+            shown_name: String::new(),
+            masked,
+            text: String::new(),
+            speech: String::new(),
+            language: None,
+            engine: None,
+            voice: None,
+            priority,
+            paid: None,
+            rule: String::new(),
+            reason: String::new(),
+            arrived_ms: 0,
+        };
+        let id = |id: &str| UserKey { platform, id: id.into() };
+        let named = |name| UserKey::named(platform, name);
+        let everyone = Priority::Everyone;
+        let removed = |item: &Item| item.is_by(&id("12345"), Some("Xu观众"));
+        for (item, expected) in [
+            (by(id("12345"), false, everyone), true),
+            (by(id("12345"), false, Priority::Paid), true),
+            (by(id("9"), false, everyone), false),
+            (by(named("Xu观众"), false, everyone), true),
+            (by(named("xu观众"), false, Priority::Paid), true),
+            (by(UserKey::named(Platform::Twitch, "Xu观众"), false, everyone), false),
+            (by(named("X***"), true, everyone), true),
+            (by(named("观***"), true, everyone), false),
+            (by(named("X***"), true, Priority::Paid), false),
+            // Nobody hid it: somebody is called so.
+            (by(named("X***"), false, everyone), false),
+        ] {
+            assert_eq!(removed(&item), expected, "{item:?}");
+        }
+        assert!(!by(named("X***"), true, everyone).is_by(&id("12345"), None));
+        assert!(by(named("ann"), false, everyone).is_by(&id(""), Some("@Ann")));
     }
 }

@@ -30,7 +30,10 @@ pub enum Event {
     UserRemoved {
         platform: Platform,
         channel: String,
+        /// Empty where the platform names no id.
         user_id: String,
+        /// As far as it is told: by it those are found whose id the platform hides.
+        user_name: Option<String>,
         seconds: Option<u64>,
     },
     /// The whole chat was cleared.

@@ -37,14 +37,18 @@ pub(super) fn read(body: &[u8], room: &Room) -> Vec<Event> {
             return ids.iter().filter_map(deleted).collect();
         }
         "ROOM_BLOCK_MSG" => {
-            let user = data.get("uid").or(told.get("uid")).and_then(name_of).filter(|uid| uid != "0");
-            let removed = |user_id| Event::UserRemoved {
+            let either = |key: &str| data.get(key).or(told.get(key)).and_then(name_of).filter(|word| !word.is_empty());
+            let (uid, name) = (either("uid").filter(|uid| uid != "0"), either("uname"));
+            if uid.is_none() && name.is_none() {
+                return Vec::new();
+            }
+            return vec![Event::UserRemoved {
                 platform: Platform::Bilibili,
                 channel: room.channel.clone(),
-                user_id,
+                user_id: uid.unwrap_or_default(),
+                user_name: name,
                 seconds: None,
-            };
-            return user.map(removed).into_iter().collect();
+            }];
         }
         _ => None,
     };

@@ -61,9 +61,17 @@ fn what_is_taken_back() {
     let deleted = |id: &str| Event::Deleted { platform, channel: channel.clone(), id: id.into() };
     assert_eq!(events(3), [deleted("superchat-7890123"), deleted("superchat-7890124")]);
     assert_eq!(message(2).id, "superchat-7890123");
-    let removed = Event::UserRemoved { platform, channel: channel.clone(), user_id: "12345".into(), seconds: None };
-    assert_eq!(events(7), [removed]);
+    let removed = |user_id: &str, name: Option<&str>| Event::UserRemoved {
+        platform,
+        channel: channel.clone(),
+        user_id: user_id.into(),
+        user_name: name.map(str::to_owned),
+        seconds: None,
+    };
+    assert_eq!(events(7), [removed("12345", Some("观众"))]);
     assert_eq!(events(8), []);
+    let nameless = json!({"cmd": "ROOM_BLOCK_MSG", "data": {"uid": 0, "uname": "观众"}});
+    assert_eq!(read(nameless.to_string().as_bytes(), &room()), [removed("", Some("观众"))]);
 }
 
 #[test]

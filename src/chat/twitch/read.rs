@@ -195,6 +195,7 @@ fn cleared(line: &Line<'_>) -> Event {
             platform: Platform::Twitch,
             channel,
             user_id: user_id.into(),
+            user_name: Some(line.param(1).to_owned()).filter(|login| !login.is_empty()),
             seconds: line.number("ban-duration"),
         },
         None => Event::Cleared { platform: Platform::Twitch, channel },

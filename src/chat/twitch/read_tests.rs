@@ -84,11 +84,14 @@ fn a_shared_chat_is_heard_only_if_wanted() {
 fn what_is_taken_back() {
     let platform = Platform::Twitch;
     let channel = || "bar".to_owned();
-    let user_id = || "87654321".to_owned();
+    let removed = |seconds| {
+        let (user_id, user_name) = ("87654321".to_owned(), Some("ronni".to_owned()));
+        Incoming::Event(Event::UserRemoved { platform, channel: channel(), user_id, user_name, seconds })
+    };
     let expected = [
         Incoming::Event(Event::Deleted { platform, channel: channel(), id: "abc-123-def".into() }),
-        Incoming::Event(Event::UserRemoved { platform, channel: channel(), user_id: user_id(), seconds: Some(350) }),
-        Incoming::Event(Event::UserRemoved { platform, channel: channel(), user_id: user_id(), seconds: None }),
+        removed(Some(350)),
+        removed(None),
         Incoming::Event(Event::Cleared { platform, channel: channel() }),
         Incoming::Reconnect,
         Incoming::Ping("tmi.twitch.tv".into()),

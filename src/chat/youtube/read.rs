@@ -64,9 +64,17 @@ fn event(item: &Value, channel: &str) -> Option<Event> {
         "tombstone" => return deleted(word(item, "/id")),
         "userBannedEvent" => {
             let user_id = snippet("userBannedDetails/bannedUserDetails/channelId").to_owned();
+            let name = Some(snippet("userBannedDetails/bannedUserDetails/displayName")).filter(|name| !name.is_empty());
+            let user_name = name.map(str::to_owned);
             let seconds = count("userBannedDetails/banDurationSeconds")
                 .filter(|_| snippet("userBannedDetails/banType") != "permanent");
-            return (!user_id.is_empty()).then_some(Event::UserRemoved { platform, channel, user_id, seconds });
+            return (!user_id.is_empty() || user_name.is_some()).then_some(Event::UserRemoved {
+                platform,
+                channel,
+                user_id,
+                user_name,
+                seconds,
+            });
         }
         // Those who receive a gift did nothing themselves; the end of the chat is the page's; polls are not said.
         _ => return None,

@@ -56,9 +56,16 @@ fn what_is_taken_back() {
     let page = read();
     let (platform, channel) = (Platform::Youtube, "channel".to_owned());
     let deleted = |id: &str| Event::Deleted { platform, channel: channel.clone(), id: id.into() };
-    let banned = |seconds| Event::UserRemoved { platform, channel: channel.clone(), user_id: "UCa".into(), seconds };
+    let banned = |name: Option<&str>, seconds| Event::UserRemoved {
+        platform,
+        channel: channel.clone(),
+        user_id: "UCa".into(),
+        user_name: name.map(str::to_owned),
+        seconds,
+    };
     let taken: Vec<Event> = page.events.iter().filter(|event| !matches!(event, Event::Message(_))).cloned().collect();
-    let expected = [deleted("LCC.text"), deleted("LCC.milestone"), banned(Some(300)), banned(None), deleted("LCC.t")];
+    let (timed_out, banned) = (banned(Some("@viewer"), Some(300)), banned(None, None));
+    let expected = [deleted("LCC.text"), deleted("LCC.milestone"), timed_out, banned, deleted("LCC.t")];
     assert_eq!(taken, expected);
 }
 
