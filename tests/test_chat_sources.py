@@ -125,6 +125,30 @@ def danmu(name: str, text: str) -> bytes:
     )
 
 
+@contextmanager
+def bilibili(start: Callable[..., Server], talk: Callable[[ServerConnection], None]) -> Iterator[Server]:
+    """A server that listens to a room whose socket is `talk`."""
+
+    def answer(path: str, query: dict[str, str]) -> tuple[int, Any]:
+        image = "https://i0.hdslb.com/bfs/wbi/7cd084941338484aae1ad9425b84077c.png"
+        data: dict[str, Any] = {
+            "/x/frontend/finger/spi": {"b_3": "BUVID"},
+            "/x/web-interface/nav": {"wbi_img": {"img_url": image, "sub_url": image}},
+            "/room/v1/Room/get_info": {"room_id": 777, "uid": 1},
+            "/xlive/web-room/v1/index/getDanmuInfo": {"token": "KEY", "host_list": []},
+        }
+        assert path != "/xlive/web-room/v1/index/getDanmuInfo" or {"w_rid", "wts"} <= set(query)
+        return 200, {"code": 0, "data": data[path]}
+
+    with serve(talk, "127.0.0.1", 0) as sockets, http_server(answer) as url:
+        threading.Thread(target=sockets.serve_forever, daemon=True).start()
+        socket_url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}/sub"
+        settings = f'room = 6\napi_url = "{url}"\nlive_api_url = "{url}"\nsocket_url = "{socket_url}"\n'
+        config = f"[chat.connect]\nreconnect_s = 0.05\n{RULES}[chat.bilibili]\n{settings}"
+        yield start(engine="fake", config=config)
+        sockets.shutdown()
+
+
 def test_bilibili_in_both_compressions_and_through_a_lost_connection(start: Callable[..., Server]) -> None:
     connections: list[dict[str, Any]] = []
 
@@ -144,28 +168,37 @@ def test_bilibili_in_both_compressions_and_through_a_lost_connection(start: Call
         for _ in socket:
             pass
 
-    def answer(path: str, query: dict[str, str]) -> tuple[int, Any]:
-        image = "https://i0.hdslb.com/bfs/wbi/7cd084941338484aae1ad9425b84077c.png"
-        data: dict[str, Any] = {
-            "/x/frontend/finger/spi": {"b_3": "BUVID"},
-            "/x/web-interface/nav": {"wbi_img": {"img_url": image, "sub_url": image}},
-            "/room/v1/Room/get_info": {"room_id": 777, "uid": 1},
-            "/xlive/web-room/v1/index/getDanmuInfo": {"token": "KEY", "host_list": []},
-        }
-        assert path != "/xlive/web-room/v1/index/getDanmuInfo" or {"w_rid", "wts"} <= set(query)
-        return 200, {"code": 0, "data": data[path]}
-
-    with serve(talk, "127.0.0.1", 0) as sockets, http_server(answer) as url:
-        threading.Thread(target=sockets.serve_forever, daemon=True).start()
-        socket_url = f"ws://127.0.0.1:{sockets.socket.getsockname()[1]}/sub"
-        settings = f'room = 6\napi_url = "{url}"\nlive_api_url = "{url}"\nsocket_url = "{socket_url}"\n'
-        server = start(
-            engine="fake",
-            config=f"[chat.connect]\nreconnect_s = 0.05\n{RULES}[chat.bilibili]\n{settings}",
-        )
+    with bilibili(start, talk) as server:
         wait_until(lambda: len(shown(server)) >= 4, "all messages")
         assert shown(server)[0] == ("金主", "加油")
         assert sorted(shown(server)[1:]) == sorted([("a***", "one"), ("b***", "two"), ("观***", "你好")])
         assert chat(server)[0]["state"] == "connected"
         assert [(auth["roomid"], auth["key"], auth["buvid"]) for auth in connections] == [(777, "KEY", "BUVID")] * 2
-        sockets.shutdown()
+
+
+def told(command: str, **data: Any) -> bytes:
+    return packet(5, json.dumps({"cmd": command, "data": data}).encode())
+
+
+def test_bilibili_takes_back_what_masked_viewers_said(start: Callable[..., Server]) -> None:
+    taken_back = threading.Event()
+
+    def talk(socket: ServerConnection) -> None:
+        socket.recv()
+        socket.send(packet(8, b'{"code":0}') + danmu("a", "one") + danmu("b", "two") + danmu("c", "three"))
+        taken_back.wait(60)
+        # Whose id is told with the ban, and hidden with the message.
+        socket.send(told("ROOM_BLOCK_MSG", uid=12345, uname="Anton") + told("RECALL_DANMU_MSG", target_id="b"))
+        for _ in socket:
+            pass
+
+    with bilibili(start, talk) as server:
+        wait_until(lambda: len(shown(server)) == 3, "all messages")
+        taken_back.set()
+        wait_until(lambda: shown(server) == [("c***", "three")], "only what nobody took back")
+        ended = json.loads(server.get("/v1/chat/queue").body)["ended"]
+        why = {item["text"]: (item["state"], item["reason"]) for item in ended}
+        assert why == {
+            "one": ("withdrawn", "its author was removed from the chat"),
+            "two": ("withdrawn", "the message was deleted"),
+        }

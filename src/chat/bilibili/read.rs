@@ -36,6 +36,11 @@ pub(super) fn read(body: &[u8], room: &Room) -> Vec<Event> {
             };
             return ids.iter().filter_map(deleted).collect();
         }
+        "RECALL_DANMU_MSG" => {
+            let id = data.get("target_id").and_then(name_of).filter(|id| !id.is_empty());
+            let deleted = |id| Event::Deleted { platform: Platform::Bilibili, channel: room.channel.clone(), id };
+            return id.map(deleted).into_iter().collect();
+        }
         "ROOM_BLOCK_MSG" => {
             let either = |key: &str| data.get(key).or(told.get(key)).and_then(name_of).filter(|word| !word.is_empty());
             let (uid, name) = (either("uid").filter(|uid| uid != "0"), either("uname"));

@@ -61,6 +61,7 @@ fn what_is_taken_back() {
     let deleted = |id: &str| Event::Deleted { platform, channel: channel.clone(), id: id.into() };
     assert_eq!(events(3), [deleted("superchat-7890123"), deleted("superchat-7890124")]);
     assert_eq!(message(2).id, "superchat-7890123");
+    assert_eq!((events(9), message(0).id.as_str()), (vec![deleted("5a2b3c")], "5a2b3c"));
     let removed = |user_id: &str, name: Option<&str>| Event::UserRemoved {
         platform,
         channel: channel.clone(),
@@ -108,7 +109,7 @@ proptest! {
 
     /// Every value of the messages is replaced by something else in turn.
     #[test]
-    fn any_values_are_read_without_a_panic(line in 0_usize..9, at in 0_usize..80, number in any::<i64>(), text in "\\PC{0,12}", choice in 0_usize..4) {
+    fn any_values_are_read_without_a_panic(line in 0_usize..10, at in 0_usize..80, number in any::<i64>(), text in "\\PC{0,12}", choice in 0_usize..4) {
         fn replace(value: &mut Value, at: &mut usize, new: &Value) {
             if *at == 0 {
                 *value = new.clone();
