@@ -139,8 +139,11 @@ impl Source {
         let mut joined_at = Instant::now();
         // After RECONNECT: the old connection is read until the new one is in the channel, so that nothing is missed.
         let mut successor: Option<Joining> = None;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             tokio::select! {
+                // What the old connection has sent is read before the new one takes its place.
+                biased;
                 line = chat.next_line(), if !chat.closed => match line {
                     Ok(line) => {
                         let Some(line) = Line::parse(&line) else { continue };
@@ -157,11 +160,20 @@ impl Source {
                     Err(_) if successor.is_some() => chat.closed = true,
                     Err(end) => return Err(end),
                 },
-                joined = wait_for(&mut successor) => {
-                    chat = joined?;
-                    joined_at = Instant::now();
-                    successor = None;
-                }
+                joined = wait_for(&mut successor) => match joined {
+                    Ok(joined) => {
+                        chat = joined;
+                        joined_at = Instant::now();
+                        successor = None;
+                        backoff.reset();
+                    }
+                    Err(end) if chat.closed => return Err(end),
+                    // The old one still works.
+                    Err(end) => {
+                        tracing::info!(?end, "the connection that Twitch sends us on to is not there");
+                        successor = Some(Box::pin(join_after(backoff.next(fastrand::f64()), way.clone())));
+                    }
+                },
                 Some(told) = eventsub.recv() => match told {
                     eventsub::Told::Redeemed(message) => {
                         if let Some(message) = self.redemptions.of_eventsub(*message, Instant::now()) {

@@ -28,12 +28,18 @@ fn message(id: &str, text: &str) -> String {
 
 /// As the server: lets the client in.
 async fn admit(socket: &mut WebSocketStream<TcpStream>) -> String {
+    admit_after(socket, async {}).await
+}
+
+/// As the server: lets the client in, right after something else was done.
+async fn admit_after(socket: &mut WebSocketStream<TcpStream>, done: impl Future<Output = ()>) -> String {
     let mut hello = String::new();
     while !hello.contains("NICK ") {
         hello = hello + &next_line(socket).await + "\n";
     }
     say(socket, ":tmi.twitch.tv 001 x :Welcome, GLHF!\r\n").await;
     assert_eq!(next_line(socket).await, "JOIN #bar");
+    done.await;
     say(socket, ":x!x@x JOIN #bar\r\n@room-id=1 :tmi.twitch.tv ROOMSTATE #bar\r\n").await;
     hello
 }
@@ -82,6 +88,41 @@ async fn a_reconnect_loses_nothing() {
     admit(&mut new).await;
     say(&mut new, &(message("2", "two") + &message("3", "three"))).await;
     assert_eq!(listening.message().await.text, "three");
+    assert!(matches!(*listening.handle.state().borrow(), State::Connected { .. }));
+}
+
+#[tokio::test]
+async fn what_came_before_the_new_connection_was_there_is_read() {
+    let (listener, address) = server().await;
+    let mut listening = listen(&address);
+    let mut old = accept(&listener).await;
+    admit(&mut old).await;
+    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
+    let mut new = accept(&listener).await;
+    // One frame, which is there when the new one is in the channel; what the new one says comes after it.
+    let texts: Vec<String> = (0..32).map(|number| number.to_string()).collect();
+    let lines: String = texts.iter().map(|text| message(text, text)).collect();
+    admit_after(&mut new, async { say(&mut old, &lines).await }).await;
+    say(&mut new, &message("after", "after")).await;
+    assert_eq!(listening.texts(32).await, texts);
+    assert_eq!(listening.message().await.text, "after");
+}
+
+#[tokio::test]
+async fn a_new_connection_that_fails_is_tried_again_while_the_old_one_is_heard() {
+    let (listener, address) = server().await;
+    let mut listening = listen(&address);
+    let mut old = accept(&listener).await;
+    admit(&mut old).await;
+    listening.until(|state| matches!(state, State::Connected { .. })).await;
+    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
+    drop(accept(&listener).await);
+    let mut new = accept(&listener).await;
+    say(&mut old, &message("1", "one")).await;
+    assert_eq!(listening.message().await.text, "one");
+    admit(&mut new).await;
+    say(&mut new, &message("2", "two")).await;
+    assert_eq!(listening.message().await.text, "two");
     assert!(matches!(*listening.handle.state().borrow(), State::Connected { .. }));
 }
 
