@@ -74,6 +74,40 @@ fn notices() {
 }
 
 #[test]
+fn subscriptions_of_every_kind() {
+    let all = read_all(true);
+    let messages: Vec<Option<&Message>> = all[12..20]
+        .iter()
+        .map(|incoming| match incoming {
+            Incoming::Event(Event::Message(message)) => Some(message),
+            Incoming::Nothing => None,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let subscription = |tier: &str, months| Kind::Subscription { tier: tier.into(), months, amount: None };
+    let gift = |tier: &str, count| Kind::SubscriptionGift { tier: tier.into(), count };
+    let expected = [
+        Some(("ann", subscription("3", 1), "here to stay")),
+        // Twitch tells no plan of these.
+        Some(("ben", subscription("", 1), "")),
+        Some(("ben", subscription("", 1), "")),
+        Some(("cem", subscription("1", 1), "")),
+        Some(("ananonymousgifter", gift("1", 1), "")),
+        Some(("ananonymousgifter", gift("2", 2), "")),
+        // One of the two before it.
+        None,
+        Some(("dan", subscription("1", 2), "from next door")),
+    ];
+    let told = messages
+        .iter()
+        .map(|message| message.map(|one| (one.user.name.to_lowercase(), one.kind.clone(), one.text.clone())));
+    let expected = expected.map(|one| one.map(|(name, kind, text)| (name.to_owned(), kind, text.to_owned())));
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(messages.iter().flatten().all(|message| message.kind.is_paid()));
+    assert_eq!(read_all(false)[19], Incoming::Nothing);
+}
+
+#[test]
 fn a_shared_chat_is_heard_only_if_wanted() {
     assert_eq!(message_of(&read_all(true)[11]).text, "from next door");
     assert_eq!(message_of(&read_all(true)[11]).user.roles, Roles::default());
@@ -99,7 +133,7 @@ fn what_is_taken_back() {
         Incoming::Joined,
         Incoming::Welcome,
     ];
-    assert_eq!(read_all(true)[12..], expected);
+    assert_eq!(read_all(true)[20..], expected);
 }
 
 proptest! {
