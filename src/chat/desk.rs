@@ -250,11 +250,10 @@ impl Desk {
 
     /// What the rules would say of a message, and why. Changes nothing.
     pub fn test(&self, message: &Message) -> Verdict {
-        let users =
-            [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
+        let users = UserKey::all(message.platform, &message.user);
         let (early, called) = {
             let state = self.state.lock();
-            (state.refuses([&users[0], &users[1]]), state.called(&message.user.name))
+            (state.refuses(&users), state.called(&message.user))
         };
         match early {
             Some((rule, reason)) => Verdict::refused(rule, reason),

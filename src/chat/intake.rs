@@ -63,11 +63,10 @@ impl Desk {
             Ok(tell) => tell,
             Err(known) => return Begun::Known(known),
         };
-        let users =
-            [UserKey::of(message.platform, &message.user), UserKey::named(message.platform, &message.user.name)];
+        let users = UserKey::all(message.platform, &message.user);
         let (early, called) = {
             let state = self.state.lock();
-            (state.refuses([&users[0], &users[1]]), state.called(&message.user.name))
+            (state.refuses(&users), state.called(&message.user))
         };
         if let Some((rule, reason)) = early {
             return self.refuse(&message, rule.to_owned(), reason.to_owned(), tell);
@@ -89,7 +88,7 @@ impl Desk {
             }
         };
         spoken.voice = voice.or(spoken.voice);
-        let item = self.item(message, spoken, users, rule, reason);
+        let item = self.item(message, spoken, &users, rule, reason);
         let stage = if hold { Stage::Held } else { Stage::Waiting };
         // Under the lock, so that what is taken in the order in which it is stored.
         let mut state = self.state.lock();
@@ -167,18 +166,18 @@ impl Desk {
         Begun::Decided(Ok(taken))
     }
 
-    fn item(&self, message: Message, spoken: Spoken, users: [UserKey; 2], rule: &str, reason: String) -> Item {
+    fn item(&self, message: Message, spoken: Spoken, users: &[UserKey], rule: &str, reason: String) -> Item {
         let library = self.speech.voices();
         let named = spoken.voice.and_then(|name| library.resolve(&name).ok()).map(|voice| voice.id.clone());
-        let [user, name] = users;
         let (of_channel, engine) = self.state.lock().sources.voice_of(message.platform, &message.channel);
         let named = named.or(of_channel);
-        let voice = named.or_else(|| self.state.lock().voices.of(&user, &name).map(str::to_owned));
+        let voice = named.or_else(|| self.state.lock().voices.of(users).map(str::to_owned));
         Item {
             message: MessageKey { platform: message.platform, id: message.id },
             channel: message.channel,
-            user,
+            user: UserKey::of(message.platform, &message.user),
             user_name: message.user.name,
+            user_login: message.user.login,
             shown_name: spoken.name,
             masked: message.user.masked,
             text: spoken.display_text,

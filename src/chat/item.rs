@@ -33,7 +33,13 @@ impl UserKey {
         if user.id.is_empty() { Self::named(platform, &user.name) } else { Self { platform, id: user.id.clone() } }
     }
 
-    /// By the shown name, whatever its case.
+    /// All by which somebody may be meant: the first is `of`.
+    #[must_use]
+    pub fn all(platform: Platform, user: &User) -> Vec<Self> {
+        std::iter::once(Self::of(platform, user)).chain(user.names().map(|name| Self::named(platform, name))).collect()
+    }
+
+    /// By the shown name, or the login, whatever its case.
     #[must_use]
     pub fn named(platform: Platform, name: &str) -> Self {
         Self { platform, id: format!("name:{}", name.trim().trim_start_matches('@').to_lowercase()) }
@@ -48,6 +54,9 @@ pub struct Item {
     pub user: UserKey,
     /// As the platform has it: by it somebody is found.
     pub user_name: String,
+    /// As in `User`.
+    #[serde(default)]
+    pub user_login: String,
     /// As it may be shown; empty in what older versions stored: the name.
     #[serde(default)]
     pub shown_name: String,
@@ -75,6 +84,14 @@ impl Item {
     #[must_use]
     pub fn shown_name(&self) -> &str {
         if self.shown_name.is_empty() { &self.user_name } else { &self.shown_name }
+    }
+
+    /// All by which its author may be meant.
+    #[must_use]
+    pub fn users(&self) -> Vec<UserKey> {
+        let names = [&self.user_name, &self.user_login].into_iter().filter(|name| !name.is_empty());
+        let named = names.map(|name| UserKey::named(self.user.platform, name));
+        std::iter::once(self.user.clone()).chain(named).collect()
     }
 
     /// Whether somebody whom the platform names by id, name or both wrote it. The name tells only where the item has no id.
@@ -161,6 +178,7 @@ mod tests {
             channel: String::new(),
             user,
             user_name: String::new(),
+            user_login: String::new(),
             shown_name: String::new(),
             masked,
             text: String::new(),

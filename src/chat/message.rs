@@ -72,9 +72,19 @@ pub struct User {
     pub id: String,
     /// As it is shown.
     pub name: String,
+    /// By which others name them, where that is not what is shown (Twitch). Else empty.
+    #[serde(default)]
+    pub login: String,
     /// The platform hid parts of the name (Bilibili without a login).
     pub masked: bool,
     pub roles: Roles,
+}
+
+impl User {
+    /// What people call them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(Some(&*self.login).filter(|login| !login.is_empty()))
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ fn item(sequence: Sequence, user: &str, priority: Priority) -> Arc<Numbered> {
         channel: String::new(),
         user: UserKey { platform: Platform::Api, id: user.to_owned() },
         user_name: user.to_owned(),
+        user_login: String::new(),
         shown_name: String::new(),
         masked: false,
         text: "Hi".to_owned(),

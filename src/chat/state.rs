@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    MessageKey, UserKey,
+    MessageKey, User, UserKey,
     desk::{Desk, Taken},
     gauges::Gauges,
     item::{Numbered, Outcome, Sequence},
@@ -161,9 +161,8 @@ impl State {
     /// Takes a stored item in.
     pub fn admit(&mut self, item: &Arc<Numbered>, hold: bool) {
         self.gauges.accepted.increment(1);
-        let name = UserKey::named(item.item.message.platform, &item.item.user_name);
         // While it was being stored.
-        if self.withdrawn.contains(&item.item.message) || self.is_muted([&item.item.user, &name]) {
+        if self.withdrawn.contains(&item.item.message) || self.is_muted(&item.item.users()) {
             self.end_soon(Gone {
                 item: Arc::clone(item),
                 outcome: Outcome::Withdrawn,
@@ -370,7 +369,7 @@ impl State {
     }
 
     /// Before any rule is asked: which one says no, and why.
-    pub fn refuses(&self, users: [&UserKey; 2]) -> Option<(&'static str, &'static str)> {
+    pub fn refuses(&self, users: &[UserKey]) -> Option<(&'static str, &'static str)> {
         if !self.enabled {
             return Some(("disabled", "the chat is disabled; POST /v1/chat/start enables it"));
         }
@@ -378,13 +377,13 @@ impl State {
     }
 
     /// The nickname that the streamer gave to whoever is named so.
-    pub fn called(&self, name: &str) -> Option<String> {
-        let name = name.trim().trim_start_matches('@').to_lowercase();
-        self.nicknames.get(&name).cloned()
+    pub fn called(&self, user: &User) -> Option<String> {
+        let plain = |name: &str| name.trim().trim_start_matches('@').to_lowercase();
+        user.names().find_map(|name| self.nicknames.get(&plain(name))).cloned()
     }
 
     /// Whether nothing of theirs is spoken.
-    pub fn is_muted(&self, users: [&UserKey; 2]) -> bool {
+    pub fn is_muted(&self, users: &[UserKey]) -> bool {
         users.iter().any(|user| self.muted.contains_key(user))
     }
 
@@ -392,14 +391,14 @@ impl State {
         self.overlays.tell_all(&told(event));
     }
 
-    /// Everybody who is still waiting, held or playing, by name: for commands that name somebody.
+    /// All by which those of this name may be meant whose messages are still known: for commands that name somebody.
     pub fn names_of(&self, platform: super::Platform, name: &str) -> HashSet<UserKey> {
         let named = UserKey::named(platform, name);
         let all = self.queue.upcoming().chain(self.leased.iter().map(|lease| &lease.item));
         let all = all.chain(self.queue.held().map(|(item, _)| item));
         let known = all.chain(self.ended.iter().map(|ended| &ended.item));
-        let same = |item: &&Arc<Numbered>| UserKey::named(item.item.message.platform, &item.item.user_name) == named;
-        known.filter(same).map(|item| item.item.user.clone()).chain([named.clone()]).collect()
+        let same = known.map(|item| item.item.users()).filter(|users| users.contains(&named));
+        same.flatten().chain([named.clone()]).collect()
     }
 }
 

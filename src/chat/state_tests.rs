@@ -21,6 +21,7 @@ fn item(sequence: Sequence, user: u8, paid: bool) -> Arc<Numbered> {
         channel: String::new(),
         user: UserKey { platform: Platform::Api, id: user.clone() },
         user_name: user,
+        user_login: String::new(),
         shown_name: String::new(),
         masked: false,
         text: "Hi".to_owned(),

@@ -11,6 +11,7 @@ fn item(id: &str) -> Item {
         channel: "c".to_owned(),
         user: UserKey { platform: Platform::Twitch, id: "7".to_owned() },
         user_name: "Ann".to_owned(),
+        user_login: String::new(),
         shown_name: String::new(),
         masked: false,
         text: "Hello 你好".to_owned(),

@@ -34,11 +34,11 @@ impl Voices {
         Self { pool, choice: config.choice, chosen: chosen.into_iter().collect() }
     }
 
-    /// `name`: as the streamer may have named the viewer. None: the server's default voice.
+    /// `users`: all by which the streamer may mean the viewer. None: the server's default voice.
     #[must_use]
-    pub fn of(&self, user: &UserKey, name: &UserKey) -> Option<&str> {
-        let chosen = self.chosen.get(user).or_else(|| self.chosen.get(name));
-        chosen.map(String::as_str).or_else(|| self.by_hash(user))
+    pub fn of(&self, users: &[UserKey]) -> Option<&str> {
+        let chosen = users.iter().find_map(|user| self.chosen.get(user));
+        chosen.map(String::as_str).or_else(|| self.by_hash(users.first()?))
     }
 
     /// The highest of a hash for each voice: a voice that comes or goes changes no other viewer's.
@@ -99,7 +99,7 @@ fn same_language(library: &Library) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::Path};
+    use std::{collections::BTreeMap, path::Path, slice::from_ref};
 
     use super::*;
     use crate::{chat::Platform, voices::Store};
@@ -124,8 +124,8 @@ mod tests {
         let mut count: HashMap<String, usize> = HashMap::new();
         for index in 0..300 {
             let user = user(&index.to_string());
-            assert_eq!(voices.of(&user, &user), again.of(&user, &user));
-            *count.entry(voices.of(&user, &user).expect("a voice").to_owned()).or_default() += 1;
+            assert_eq!(voices.of(from_ref(&user)), again.of(from_ref(&user)));
+            *count.entry(voices.of(from_ref(&user)).expect("a voice").to_owned()).or_default() += 1;
         }
         assert_eq!(count.len(), 3);
         assert!(count.values().all(|count| (60..140).contains(count)), "{count:?}");
@@ -136,8 +136,8 @@ mod tests {
         let (three, two) = (voices(&["heart", "rowan", "hazel"]), voices(&["heart", "rowan"]));
         for index in 0..200 {
             let user = user(&index.to_string());
-            if three.of(&user, &user) != Some("hazel") {
-                assert_eq!(three.of(&user, &user), two.of(&user, &user));
+            if three.of(from_ref(&user)) != Some("hazel") {
+                assert_eq!(three.of(from_ref(&user)), two.of(from_ref(&user)));
             }
         }
     }
@@ -145,16 +145,16 @@ mod tests {
     #[test]
     fn a_choice_stays_until_it_is_taken_back() {
         let mut voices = voices(&["heart", "rowan"]);
-        let before = voices.of(&user("1"), &user("1")).map(str::to_owned);
+        let before = voices.of(&[user("1")]).map(str::to_owned);
         voices.choose(user("1"), Some("wren".to_owned()));
-        assert_eq!(voices.of(&user("1"), &user("1")), Some("wren"));
+        assert_eq!(voices.of(&[user("1")]), Some("wren"));
         let elsewhere = UserKey { platform: Platform::Youtube, id: "1".to_owned() };
-        assert_ne!(voices.of(&elsewhere, &elsewhere), Some("wren"));
+        assert_ne!(voices.of(&[elsewhere]), Some("wren"));
         let renamed = user("name:ann");
         voices.choose(renamed.clone(), Some("wren".to_owned()));
-        assert_eq!(voices.of(&user("77"), &renamed), Some("wren"), "by name");
+        assert_eq!(voices.of(&[user("77"), renamed]), Some("wren"), "by name");
         voices.choose(user("1"), None);
-        assert_eq!(voices.of(&user("1"), &user("1")).map(str::to_owned), before);
+        assert_eq!(voices.of(&[user("1")]).map(str::to_owned), before);
     }
 
     #[test]

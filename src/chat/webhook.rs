@@ -207,7 +207,7 @@ fn parse(body: &[u8], now: SystemTime) -> Result<Message, Refusal> {
         platform: Platform::Webhook,
         channel: body.channel,
         id: body.id,
-        user: User { id: body.user_id, name: body.user, masked: false, roles },
+        user: User { id: body.user_id, name: body.user, login: String::new(), masked: false, roles },
         text: body.text,
         emotes: Vec::new(),
         kind,

@@ -79,6 +79,7 @@ impl Incoming {
             user: User {
                 id: self.user_id.map(|id| checked("user_id", id)).transpose()?.map(prefixed).unwrap_or_default(),
                 name,
+                login: String::new(),
                 masked: false,
                 roles: roles(&self.badges.unwrap_or_default()),
             },

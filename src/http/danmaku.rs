@@ -114,6 +114,7 @@ impl Normalized {
             user: User {
                 id: self.user_id.filter(|id| !id.is_empty()).map_or(Ok(String::new()), |id| checked("user_id", id))?,
                 name: checked("username", self.username)?,
+                login: String::new(),
                 masked: false,
                 roles: Roles { moderator: self.priority == OriginalPriority::Moderator, ..Roles::default() },
             },

@@ -132,6 +132,7 @@ async fn speak(desk: &Arc<Desk>, text: String, voice: Option<String>) -> Result<
         user: User {
             id: String::new(),
             name: NAME.to_owned(),
+            login: String::new(),
             masked: false,
             roles: Roles { broadcaster: true, ..Roles::default() },
         },

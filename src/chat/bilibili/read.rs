@@ -204,7 +204,7 @@ fn guard(data: &Value, room: &Room) -> Option<Message> {
 /// Without a login names are cut to "a***" and ids are 0.
 fn user(uid: u64, name: &str, roles: Roles) -> User {
     let id = if uid == 0 { String::new() } else { uid.to_string() };
-    User { masked: uid == 0 && name.contains("***"), id, name: name.to_owned(), roles }
+    User { masked: uid == 0 && name.contains("***"), id, name: name.to_owned(), login: String::new(), roles }
 }
 
 fn sent(data: &Value, key: &str) -> Option<SystemTime> {

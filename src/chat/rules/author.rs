@@ -15,12 +15,14 @@ use crate::{chat::message::Kind, config::Approval};
 const COPIES: usize = 3;
 
 pub(super) fn users(case: &mut Case<'_>) -> Decided {
-    let name = user_name(&case.message.user.name);
-    if case.rules.ignored_users.contains(&name) {
+    let user = &case.message.user;
+    let names: Vec<String> = user.names().map(user_name).collect();
+    if let Some(name) = names.iter().find(|name| case.rules.ignored_users.contains(*name)) {
         return case.refuse("ignored_users", format!("{name} is ignored"));
     }
     case.pass("ignored_users")?;
-    if (case.message.user.roles.bot || case.rules.bots.contains(&name)) && !case.paid {
+    let bot = names.iter().find(|name| case.rules.bots.contains(*name)).or(names.first().filter(|_| user.roles.bot));
+    if let Some(name) = bot.filter(|_| !case.paid) {
         return case.refuse("bots", format!("{name} is a bot"));
     }
     case.pass("bots")

@@ -13,7 +13,7 @@ pub(super) fn message(text: &str) -> Message {
         platform: Platform::Twitch,
         channel: "channel".into(),
         id: "1".into(),
-        user: User { id: "7".into(), name: "Ann".into(), masked: false, roles: Roles::default() },
+        user: User { id: "7".into(), name: "Ann".into(), login: String::new(), masked: false, roles: Roles::default() },
         text: text.to_owned(),
         emotes: Vec::new(),
         kind: Kind::Chat,
@@ -165,6 +165,12 @@ fn bots_and_ignored_users() {
     assert_eq!(refused_by(&rules(|_| ()), &bot), "bots");
     let rules = rules(|settings| settings.ignored_users = vec!["@ANN".into()]);
     assert_eq!(refused_by(&rules, &of(Kind::Cheer { bits: 1 }, "hi")), "ignored_users");
+    let by_login = |login: &str| {
+        let named = message("Follow the channel");
+        Message { user: User { name: "夜間".into(), login: login.into(), ..named.user }, ..named }
+    };
+    assert_eq!(refused_by(&rules, &by_login("ann")), "ignored_users");
+    assert_eq!(refused_by(&rules, &by_login("nightbot")), "bots");
 }
 
 #[test]

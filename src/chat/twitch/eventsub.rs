@@ -76,7 +76,7 @@ fn redemption(event: &Value) -> Option<Message> {
         platform: Platform::Twitch,
         channel: word("/broadcaster_user_login"),
         id,
-        user: User { id: word("/user_id"), name, masked: false, roles: Roles::default() },
+        user: User { id: word("/user_id"), name, login: word("/user_login"), masked: false, roles: Roles::default() },
         text: word("/user_input"),
         emotes: Vec::new(),
         kind: Kind::Redemption {

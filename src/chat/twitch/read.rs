@@ -152,6 +152,7 @@ fn said_by(line: &Line<'_>, login: &str, text: &str, bits: u64) -> Option<Messag
         user: User {
             id: line.tag("user-id").map(Into::into).unwrap_or_default(),
             name: name.unwrap_or_else(|| login.to_owned()),
+            login: login.to_owned(),
             masked: false,
             roles: roles(line),
         },

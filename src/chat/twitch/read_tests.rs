@@ -37,6 +37,7 @@ fn bits_with_emotes_behind_other_scripts() {
     let names: Vec<&str> = message.emotes.iter().map(|emote| &message.text[emote.bytes.clone()]).collect();
     assert_eq!(names, ["cheer100", "Kappa"]);
     assert!(message.user.roles.subscriber && message.kind.is_paid());
+    assert_eq!((&*message.user.name, &*message.user.login), ("Ünal", "unal"));
 }
 
 #[test]

@@ -117,7 +117,13 @@ mod tests {
     use crate::chat::{Platform, Roles, User};
 
     fn message(id: &str, text: &str, kind: Kind) -> Message {
-        let user = User { id: "7".into(), name: "Viewer".into(), masked: false, roles: Roles::default() };
+        let user = User {
+            id: "7".into(),
+            name: "Viewer".into(),
+            login: "viewer".into(),
+            masked: false,
+            roles: Roles::default(),
+        };
         Message {
             platform: Platform::Twitch,
             channel: "bar".into(),

@@ -95,6 +95,7 @@ fn event(item: &Value, channel: &str) -> Option<Event> {
                 .unwrap_or_else(|| snippet("authorChannelId"))
                 .to_owned(),
             name: word(item, "/authorDetails/displayName").to_owned(),
+            login: String::new(),
             masked: false,
             roles: Roles {
                 broadcaster: is("isChatOwner"),

@@ -8,7 +8,10 @@ use super::{
     chat::{Chat, chat, chat_with},
     *,
 };
-use crate::config::Approval;
+use crate::{
+    chat::{Kind, Message, Platform, Roles, Taken, User},
+    config::Approval,
+};
 
 async fn queue(chat: &Chat) -> Value {
     get(&chat.app, "/v1/chat/queue").await.json()
@@ -76,6 +79,44 @@ async fn whoever_is_muted_has_nothing_held_that_could_be_approved() {
     assert_eq!(verdict["trace"][0]["rule"], "muted");
     post_to(&chat.app, "/v1/chat/stop", "").await;
     assert_eq!(chat.post("/v1/chat/test", message).await.json()["rule"], "disabled");
+}
+
+fn by_unal(id: &str) -> Message {
+    Message {
+        platform: Platform::Twitch,
+        channel: "bar".to_owned(),
+        id: id.to_owned(),
+        user: User {
+            id: "7".to_owned(),
+            name: "伊爾".to_owned(),
+            login: "unal".to_owned(),
+            masked: false,
+            roles: Roles::default(),
+        },
+        text: "Hello there!".to_owned(),
+        emotes: Vec::new(),
+        kind: Kind::Cheer { bits: 100 },
+        sent_at: None,
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_shown_by_another_name_is_found_by_the_login() {
+    let chat = chat().await;
+    chat.desk.set_nickname("@Unal", Some("Uncle")).await.expect("stored");
+    let voice = json!({"platform": "twitch", "user": "unal", "voice": "wren"});
+    assert_eq!(chat.post("/v1/chat/user-voice", voice).await.status, 200);
+    let taken = chat.desk.take(by_unal("1")).await.expect("stored");
+    let Taken::Item(item) = taken else { panic!("{taken:?}") };
+    assert_eq!((item.item.voice.as_deref(), &*item.item.user_name), (Some("wren"), "伊爾"));
+    assert_eq!(item.item.speech, "Uncle cheered 100: Hello there!");
+    let mute = |user: &str, muted: bool| json!({"platform": "twitch", "user": user, "muted": muted});
+    assert_eq!(chat.post("/v1/chat/mute-user", mute("@UNAL", true)).await.json()["withdrawn"], 1);
+    let refused = chat.desk.take(by_unal("2")).await.expect("judged");
+    assert!(matches!(&refused, Taken::Refused { rule, .. } if rule == "muted"), "{refused:?}");
+    chat.post("/v1/chat/mute-user", mute("伊爾", false)).await;
+    assert!(matches!(chat.desk.take(by_unal("3")).await.expect("stored"), Taken::Item(_)));
+    assert_eq!(get(&chat.app, "/v1/chat/state").await.json()["muted"], json!([]));
 }
 
 #[tokio::test]
