@@ -153,6 +153,13 @@ impl Desk {
             None => state.names_of(platform, name),
         };
         let shown = user_id.filter(|_| name.is_empty()).unwrap_or(name);
+        // The same person may be muted by other names and ids: as whom they were named then tells.
+        let names: Vec<UserKey> = users
+            .iter()
+            .filter_map(|user| state.muted.get(user))
+            .map(|name| UserKey::named(platform, name))
+            .chain([UserKey::named(platform, shown)])
+            .collect();
         for user in &users {
             drop(self.store.mute(user.clone(), muted.then(|| shown.to_owned())));
             if muted {
@@ -162,11 +169,11 @@ impl Desk {
             }
         }
         if !muted {
-            // By whichever name or id the same person was muted.
+            let is_same = |name: &UserKey| names.contains(name) || users.contains(name);
             let same: Vec<_> = state
                 .muted
                 .iter()
-                .filter(|(user, other)| user.platform == platform && other.eq_ignore_ascii_case(shown))
+                .filter(|(user, name)| user.platform == platform && is_same(&UserKey::named(platform, name)))
                 .map(|(user, _)| user.clone())
                 .collect();
             for user in same {

@@ -120,6 +120,29 @@ async fn whoever_is_shown_by_another_name_is_found_by_the_login() {
 }
 
 #[tokio::test]
+async fn whoever_was_muted_before_a_restart_is_unmuted_by_any_writing_of_the_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let configure = |config: &mut Config| config.chat.directory = directory.path().to_path_buf();
+    let before = chat_with(configure).await;
+    for (user, user_id) in [("@Ann", "UCa"), ("ÜNAL", "UCu")] {
+        let muted = json!({"platform": "youtube", "user": user, "user_id": user_id});
+        assert_eq!(before.post("/v1/chat/mute-user", muted).await.status, 200);
+    }
+    let desk = Arc::downgrade(&before.desk);
+    drop(before);
+    while desk.upgrade().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let after = chat_with(configure).await;
+    let muted = || async { get(&after.app, "/v1/chat/state").await.json()["muted"].as_array().map(Vec::len) };
+    assert_eq!(muted().await, Some(2));
+    for user in ["ann", "ünal"] {
+        after.post("/v1/chat/mute-user", json!({"platform": "youtube", "user": user, "muted": false})).await;
+    }
+    assert_eq!(muted().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_language_is_spoken_though_its_engine_is_missing() {
     let chat = chat_with(|config| {
         config.chat.rules.engines.insert("zh".to_owned(), "gone".to_owned());
