@@ -344,7 +344,10 @@ impl Desk {
             held: state
                 .queue
                 .held()
-                .map(|(item, until_ms)| HeldView { item: view(item, "held"), until_unix_s: until_ms as f64 / 1e3 })
+                .map(|(item, until_ms)| HeldView {
+                    item: view(item, "held"),
+                    until_unix_s: until_ms.map(|until_ms| until_ms as f64 / 1e3),
+                })
                 .collect(),
             ended: state
                 .ended

@@ -67,7 +67,8 @@ struct Turn {
 #[derive(Debug)]
 struct Held {
     item: Arc<Numbered>,
-    until_ms: u64,
+    /// None: for ever.
+    until_ms: Option<u64>,
 }
 
 impl Queue {
@@ -90,7 +91,8 @@ impl Queue {
     /// # Errors
     /// `Full`.
     pub fn check_paid(&self) -> Result<(), Full> {
-        if self.paid < self.limits.max_paid { Ok(()) } else { Err(Full) }
+        let held = self.held.values().filter(|held| held.item.is_paid()).count();
+        if self.paid + held < self.limits.max_paid { Ok(()) } else { Err(Full) }
     }
 
     /// Puts an item in its turn. What does not fit any more comes back: never a paid one.
@@ -123,14 +125,15 @@ impl Queue {
         self.interrupted.keys().copied()
     }
 
-    /// Holds an item for approval. What does not fit any more comes back.
+    /// Holds an item for approval. What does not fit any more comes back: never a paid one.
     pub fn hold(&mut self, item: Arc<Numbered>, now_ms: u64) -> Option<Gone> {
-        let until_ms = now_ms.saturating_add(self.limits.approval_timeout_ms);
+        let until_ms = (!item.is_paid()).then(|| now_ms.saturating_add(self.limits.approval_timeout_ms));
         self.held.insert(item.sequence, Held { item, until_ms });
-        if self.held.len() <= self.limits.max_held {
+        let mut unpaid = self.held.iter().filter(|(_, held)| !held.item.is_paid()).map(|(sequence, _)| *sequence);
+        let oldest = unpaid.next()?;
+        if unpaid.count() < self.limits.max_held {
             return None;
         }
-        let oldest = self.held.iter().find(|(_, held)| !held.item.is_paid()).map(|(sequence, _)| *sequence)?;
         let item = self.held.remove(&oldest)?.item;
         let reason = format!("too many items wait for approval ({})", self.limits.max_held);
         Some(Gone { item, outcome: Outcome::Dropped, reason })
@@ -187,8 +190,9 @@ impl Queue {
 
     /// What has waited too long for approval, or for its turn.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Gone> {
+        let is_over = |held: &Held| held.until_ms.is_some_and(|until_ms| until_ms <= now_ms);
         let unapproved: Vec<_> =
-            self.held.iter().filter(|(_, held)| held.until_ms <= now_ms).map(|(sequence, _)| *sequence).collect();
+            self.held.iter().filter(|(_, held)| is_over(held)).map(|(sequence, _)| *sequence).collect();
         let mut gone: Vec<_> = unapproved
             .into_iter()
             .filter_map(|sequence| self.remove(sequence))
@@ -209,8 +213,8 @@ impl Queue {
         self.interrupted.values().chain(self.waiting.values())
     }
 
-    /// Waiting for approval, with the time at which they are given up.
-    pub fn held(&self) -> impl Iterator<Item = (&Arc<Numbered>, u64)> {
+    /// Waiting for approval, with the time at which they are given up; none: never.
+    pub fn held(&self) -> impl Iterator<Item = (&Arc<Numbered>, Option<u64>)> {
         self.held.values().map(|held| (&held.item, held.until_ms))
     }
 

@@ -110,6 +110,21 @@ fn approval_has_a_time_limit() {
 }
 
 #[test]
+fn what_was_paid_for_waits_for_approval_for_ever() {
+    let mut queue = Queue::new(Limits { max_paid: 2, max_held: 1, ..LIMITS });
+    queue.push(item(1, "a", Priority::Paid));
+    assert!(queue.hold(item(2, "a", Priority::Paid), 0).is_none());
+    assert_eq!(queue.check_paid(), Err(Full), "held ones are counted");
+    assert!(queue.hold(item(3, "a", Priority::Everyone), 0).is_none(), "paid ones take nobody's place");
+    let gone: Vec<_> = queue.expire(u64::MAX).into_iter().map(|gone| gone.item.sequence).collect();
+    assert_eq!(gone, [3]);
+    assert_eq!(queue.held().map(|(item, until_ms)| (item.sequence, until_ms)).collect::<Vec<_>>(), [(2, None)]);
+    let approved = queue.approve(2).expect("held");
+    queue.push(approved);
+    assert_eq!(queue.check_paid(), Err(Full));
+}
+
+#[test]
 fn old_unpaid_items_go_and_paid_ones_stay() {
     let mut queue = Queue::new(LIMITS);
     queue.push(item(1, "a", Priority::Everyone));
@@ -215,6 +230,7 @@ proptest! {
                 }
                 Step::Expire(now_ms) => {
                     for gone in queue.expire(now_ms) {
+                        prop_assert!(!gone.item.is_paid());
                         prop_assert!(inside.remove(&gone.item.sequence).is_some());
                     }
                 }

@@ -180,8 +180,9 @@ pub struct QueueView {
 pub struct HeldView {
     #[serde(flatten)]
     pub item: ItemView,
-    /// When it is given up, s since 1970.
-    pub until_unix_s: f64,
+    /// When it is given up, s since 1970. Null: it was paid for, and waits for ever.
+    #[schema(required)]
+    pub until_unix_s: Option<f64>,
 }
 
 /// How items are named and found from outside.
