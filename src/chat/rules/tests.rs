@@ -216,6 +216,8 @@ fn links_emotes_and_emoji() {
 fn repetitions_capitals_and_length() {
     assert_eq!(said(&rules(|_| ()), &message("NOOOOOOO WAYYYYYY")), "nooo wayyy");
     assert_eq!(refused_by(&rules(|settings| settings.caps = Caps::Refuse), &message("WHAT IS THIS")), "caps");
+    let loud = of(Kind::Cheer { bits: 100 }, "WHAT IS THIS");
+    assert_eq!(said(&rules(|settings| settings.caps = Caps::Refuse), &loud), "Ann cheered 100");
     let short = rules(|settings| settings.max_chars = 12);
     assert_eq!(said(&short, &message("twelve characters at most")), "twelve");
     assert_eq!(said(&short, &message("一二三四五六七八九十一二三四")), "一二三四五六七八九十一二");
@@ -275,6 +277,9 @@ fn languages_and_routes() {
     assert_eq!((speech.engine.as_deref(), speech.voice.as_deref()), (Some("f5"), Some("mei")));
     assert!(speech.language.is_some_and(|tag| tag.starts_with("zh")));
     assert_eq!(refused_by(&rules, &message("Сегодня очень хорошая погода")), "language");
+    let cheer = of(Kind::Cheer { bits: 100 }, "Сегодня очень хорошая погода");
+    let Decision::Speak(speech) = verdict(&rules, &cheer).decision else { panic!() };
+    assert_eq!([&*speech.text, &*speech.display_text], ["Ann cheered 100"; 2]);
     assert_eq!(said(&rules, &message("short")), "short");
 }
 

@@ -152,9 +152,19 @@ pub(super) fn repeats(case: &mut Case<'_>) -> Decided {
     case.say("repeats", said, "repetitions are cut")
 }
 
+/// What was paid for is said all the same, without the words: who sent how much.
+fn refuse_words(case: &mut Case<'_>, rule: &'static str, reason: &str) -> Decided {
+    if !case.paid {
+        return case.refuse(rule, reason);
+    }
+    case.said.clear();
+    case.shown.clear();
+    case.changed(rule, format!("{reason}: only what was paid is said"))
+}
+
 pub(super) fn caps(case: &mut Case<'_>) -> Decided {
     match case.rules.settings.caps {
-        Caps::Refuse if shape::shouts(&case.said) => case.refuse("caps", "it is all capitals"),
+        Caps::Refuse if shape::shouts(&case.said) => refuse_words(case, "caps", "it is all capitals"),
         Caps::Lower if shape::shouts(&case.said) => {
             let said = case.said.to_lowercase();
             case.say("caps", said, "capitals are said as small letters")
@@ -176,7 +186,7 @@ pub(super) fn language(case: &mut Case<'_>) -> Decided<Option<String>> {
     let Some(found) = found else { return case.pass("language").map(|()| None) };
     let base = |tag: &str| tag.split('-').next().unwrap_or_default().to_lowercase();
     if !settings.languages.is_empty() && !settings.languages.iter().any(|tag| base(tag) == base(found)) {
-        return case.refuse("language", format!("it is in {found:?}, which is not spoken")).map(|()| None);
+        return refuse_words(case, "language", &format!("it is in {found:?}, which is not spoken")).map(|()| None);
     }
     let reason = format!("it is in {found:?}");
     case.told("language", Outcome::Passed, reason);
