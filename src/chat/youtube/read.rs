@@ -40,9 +40,9 @@ fn event(item: &Value, channel: &str) -> Option<Event> {
     let count = |pointer: &str| item.pointer(&format!("/snippet/{pointer}")).and_then(integer);
     let (kind, text) = match snippet("type") {
         "textMessageEvent" => (Kind::Chat, snippet("textMessageDetails/messageText")),
-        "superChatEvent" => (super_chat(item, "superChatDetails")?, snippet("superChatDetails/userComment")),
+        "superChatEvent" => (super_chat(item, "superChatDetails"), snippet("superChatDetails/userComment")),
         "superStickerEvent" => {
-            (super_chat(item, "superStickerDetails")?, snippet("superStickerDetails/superStickerMetadata/altText"))
+            (super_chat(item, "superStickerDetails"), snippet("superStickerDetails/superStickerMetadata/altText"))
         }
         "newSponsorEvent" => {
             let tier = snippet("newSponsorDetails/memberLevelName").to_owned();
@@ -111,10 +111,11 @@ fn event(item: &Value, channel: &str) -> Option<Event> {
     }))
 }
 
-fn super_chat(item: &Value, details: &str) -> Option<Kind> {
-    let micros = item.pointer(&format!("/snippet/{details}/amountMicros")).and_then(integer)?;
+/// It is paid for although nothing tells how much: 0 then.
+fn super_chat(item: &Value, details: &str) -> Kind {
+    let micros = item.pointer(&format!("/snippet/{details}/amountMicros")).and_then(integer).unwrap_or_default();
     let currency = word(item, &format!("/snippet/{details}/currency")).to_uppercase();
-    Some(Kind::SuperChat { amount: Amount { micros, currency } })
+    Kind::SuperChat { amount: Amount { micros, currency } }
 }
 
 /// YouTube's own and a channel's emoji are in the text as ":face-blue-smiling:"; the API tells no positions.

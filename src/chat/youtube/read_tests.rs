@@ -52,6 +52,22 @@ fn money_and_memberships() {
 }
 
 #[test]
+fn what_was_paid_for_is_kept_whatever_is_missing() {
+    for (kind, details, text) in [
+        ("superChatEvent", json!({"superChatDetails": {"userComment": "well done"}}), "well done"),
+        ("superChatEvent", json!({"superChatDetails": {"amountMicros": "much", "userComment": "hi"}}), "hi"),
+        ("superStickerEvent", json!({}), ""),
+    ] {
+        let mut item = json!({"id": "LCC.x", "snippet": details, "authorDetails": {"channelId": "UCa"}});
+        item["snippet"]["type"] = json!(kind);
+        let page = page(&json!({"items": [item]}), "channel");
+        let unknown = Kind::SuperChat { amount: Amount { micros: 0, currency: String::new() } };
+        assert_eq!(message(&page, "LCC.x").kind, unknown);
+        assert_eq!(message(&page, "LCC.x").text, text);
+    }
+}
+
+#[test]
 fn what_is_taken_back() {
     let page = read();
     let (platform, channel) = (Platform::Youtube, "channel".to_owned());
