@@ -183,7 +183,7 @@ class Server:
         return found[0]
 
     def wait_listening(self) -> None:
-        self.port = int(self.wait_line(r"http://127\.0\.0\.1:(\d+)").group(1))
+        self.port = int(self.wait_line(r"listens on http://[0-9.]+:(\d+)").group(1))
 
     def wait_ready(self, timeout_s: float = START_S) -> None:
         def ready() -> bool:

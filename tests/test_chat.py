@@ -281,9 +281,9 @@ def test_the_same_viewer_has_the_same_voice(server: Server) -> None:
 
 
 def test_the_token_opens_what_an_overlay_needs_and_nothing_else(server: Server, tmp_path: Path) -> None:
-    shown = run(["chat", "token"], tmp_path)
+    shown = run(["chat", "token", "--url"], tmp_path)
     assert shown.returncode == 0, shown.stderr
-    token = shown.stdout.strip()
+    token = shown.stdout.strip().split("/overlay?token=")[1]
     path = tmp_path / "data/ishowtts/chat/overlay-token"
     assert path.read_text("utf-8").strip() == token
     assert path.stat().st_mode & 0o777 == 0o600

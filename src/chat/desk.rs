@@ -80,6 +80,7 @@ pub struct Desk {
     pub(super) speech: Arc<Speech>,
     pub(super) config: Arc<Config>,
     pub(super) names: Arc<Names>,
+    control_token: String,
     pub(super) store: Arc<Store>,
     pub(super) judge: Mutex<Judge>,
     pub(super) state: Mutex<State>,
@@ -144,7 +145,8 @@ impl Desk {
         let mut judge = Judge::new(&config.chat.rules).map_err(StoreError)?;
         make_directory(directory)?;
         let (store, recovered) = Store::open(&directory.join(DATABASE), config.chat.queue.keep)?;
-        let token = token::read_or_make(directory)?;
+        let token = token::read_or_make(directory, token::OVERLAY_FILE)?;
+        let control_token = token::read_or_make(directory, token::CONTROL_FILE)?;
         let sign_ins = SignIns::new(twitch::signed_in(&config.chat));
         let started = sources(&connector.configured(), &recovered);
         recovered.heard.iter().for_each(|user| judge.welcome(user));
@@ -157,6 +159,7 @@ impl Desk {
             Self {
                 speech,
                 names,
+                control_token,
                 store,
                 judge: Mutex::new(judge),
                 state: Mutex::new(state),
@@ -178,9 +181,16 @@ impl Desk {
         Ok(desk)
     }
 
+    /// The overlay's.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.names.token
+    }
+
+    /// Of whoever is in control.
+    #[must_use]
+    pub fn control_token(&self) -> &str {
+        &self.control_token
     }
 
     /// Where sources put what they hear.

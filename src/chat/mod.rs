@@ -39,7 +39,7 @@ pub use sign_in::SignInState;
 pub use sources::{Connection, ConnectionStatus, ConnectionView, Connector};
 pub use status::{ChatSettings, ChatState, Muted};
 pub use store::StoreError;
-pub use token::{FILE as TOKEN_FILE, is_same};
+pub use token::is_same;
 pub use told::{ChatEvent, HeldView, ItemView, Money, Playback, QueueView, RefusedView};
 
 /// Looks at those settings that only the rules understand: templates, banned words, amounts.

@@ -1,5 +1,6 @@
-//! The overlay's token: made once, kept in the data directory where only its owner reads it. A browser source can only
-//! be given an address, so the token stands there; it opens what an overlay needs and nothing else.
+//! Two tokens, each made once and kept in the data directory where only its owner reads it. A browser source can only be
+//! given an address, so the overlay's stands there; it opens what an overlay needs and nothing else. The control token
+//! opens all of the chat.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,13 +10,14 @@ use std::{
 
 use super::store::StoreError;
 
-pub const FILE: &str = "overlay-token";
+pub(super) const OVERLAY_FILE: &str = "overlay-token";
+pub(super) const CONTROL_FILE: &str = "control-token";
 const BYTES: usize = 16;
 
 /// # Errors
 /// The file cannot be read or written, or holds no token.
-pub(super) fn read_or_make(directory: &Path) -> Result<String, StoreError> {
-    let path = directory.join(FILE);
+pub(super) fn read_or_make(directory: &Path, file: &str) -> Result<String, StoreError> {
+    let path = directory.join(file);
     let fault = |error: &dyn std::fmt::Display| StoreError(format!("{}: {error}", path.display()));
     match fs::read_to_string(&path) {
         Ok(text) if is_token(text.trim()) => return Ok(text.trim().to_owned()),
@@ -54,17 +56,18 @@ mod tests {
     #[test]
     fn it_is_made_once_and_only_its_owner_reads_it() {
         let directory = tempfile::tempdir().expect("a directory");
-        let token = read_or_make(directory.path()).expect("made");
+        let token = read_or_make(directory.path(), OVERLAY_FILE).expect("made");
         assert!(is_token(&token) && token.len() == 2 * BYTES);
-        assert_eq!(read_or_make(directory.path()), Ok(token.clone()));
+        assert_eq!(read_or_make(directory.path(), OVERLAY_FILE), Ok(token.clone()));
         assert!(is_same(&token, &token) && !is_same(&token, "x"));
+        assert_ne!(read_or_make(directory.path(), CONTROL_FILE).expect("made"), token);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(directory.path().join(FILE)).expect("a file").permissions().mode();
+            let mode = fs::metadata(directory.path().join(OVERLAY_FILE)).expect("a file").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
-        fs::write(directory.path().join(FILE), "../x").expect("written");
-        assert!(read_or_make(directory.path()).is_err());
+        fs::write(directory.path().join(OVERLAY_FILE), "../x").expect("written");
+        assert!(read_or_make(directory.path(), OVERLAY_FILE).is_err());
     }
 }

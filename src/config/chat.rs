@@ -7,12 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::ChatRules;
 use super::chat_sources::{Bilibili, Connect, Twitch, Webhook, Youtube};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// Where the server listens beyond loopback.
+    Auto,
+    Always,
+    Never,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Chat {
     /// False: nothing new is taken until somebody enables it.
     pub enabled: bool,
-    /// Of the database and the overlay's token; empty: the data directory. Loading makes it absolute.
+    /// Whether the chat's paths ask for a token.
+    pub auth: Auth,
+    /// Of the database and the tokens; empty: the data directory. Loading makes it absolute.
     pub directory: PathBuf,
     pub queue: ChatQueue,
     pub voices: ChatVoices,
@@ -60,6 +71,7 @@ impl Default for Chat {
     fn default() -> Self {
         Self {
             enabled: true,
+            auth: Auth::Auto,
             directory: PathBuf::new(),
             queue: ChatQueue::default(),
             voices: ChatVoices::default(),

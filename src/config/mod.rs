@@ -20,7 +20,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use chat::{Chat, ChatQueue, ChatVoices};
+pub use chat::{Auth, Chat, ChatQueue, ChatVoices};
 pub use chat_rules::{Approval, Banned, Caps, ChatCommands, ChatRules, ChatTemplates, Links, Part, TooLong, Who};
 pub use chat_sources::{Bilibili, Connect, Twitch, Webhook, Youtube};
 pub use load::{ConfigError, Loaded, Origin, Setting, Sources, load, virtual_environment};

@@ -188,6 +188,7 @@ const RULES: &[Rule] = &[
     Rule { key: "websocket.idle_s", must_be: SPAN, fault: |config| span(config.websocket.idle_s) },
     Rule { key: "websocket.ping_s", must_be: SPAN, fault: |config| span(config.websocket.ping_s) },
     Rule { key: "chat.enabled", must_be: "true or false", fault: |_| None },
+    Rule { key: "chat.auth", must_be: "\"auto\", \"always\" or \"never\"", fault: |_| None },
     Rule {
         key: "chat.directory",
         must_be: "a path",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Request, State},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -19,6 +19,7 @@ use super::{
     App, body,
     chat_message::{self, ChatPlatform, Incoming},
     error::ApiError,
+    guard::{self, Audience},
     models,
     openapi::{ChatErrors, ChatItemErrors},
 };
@@ -386,15 +387,33 @@ impl App {
         self.chat.as_ref().map_err(|error| Error::ChatUnavailable { message: error.to_string() }.into())
     }
 
-    /// Whoever shows the overlay's token, or asks as for everything else: no page of another origin.
+    /// What the chat's control asks of a request, before anything looks at it.
     ///
     /// # Errors
-    /// `token_invalid`, `origin_not_allowed`, or that there is no chat.
-    pub fn desk_for_overlay(&self, parts: &Parts, token: Option<&str>) -> Result<&Arc<Desk>, ApiError> {
+    /// `token_missing` or `token_invalid`.
+    pub fn admit(&self, request: &Request) -> Result<(), ApiError> {
+        let opens_websocket = request.headers().contains_key(header::UPGRADE);
+        let is_for_control = Audience::of(request.uri().path(), opens_websocket) == Audience::Control;
+        let Ok(desk) = &self.chat else { return Ok(()) };
+        if !is_for_control || !self.guard.asks_for_token() {
+            return Ok(());
+        }
+        let token = guard::shown_token(request.uri(), request.headers()).ok_or_else(ApiError::no_token)?;
+        if chat::is_same(&token, desk.control_token()) { Ok(()) } else { Err(ApiError::wrong_token()) }
+    }
+
+    /// Whoever shows one of the tokens; and where none is asked for, as for everything else, no page of another origin.
+    ///
+    /// # Errors
+    /// `token_missing`, `token_invalid`, `origin_not_allowed`, or that there is no chat.
+    pub fn desk_for_overlay(&self, parts: &Parts) -> Result<&Arc<Desk>, ApiError> {
         let desk = self.desk()?;
-        match token {
-            Some(token) if chat::is_same(token, desk.token()) => Ok(desk),
+        match guard::shown_token(&parts.uri, &parts.headers) {
+            Some(token) if chat::is_same(&token, desk.token()) || chat::is_same(&token, desk.control_token()) => {
+                Ok(desk)
+            }
             Some(_) => Err(ApiError::wrong_token()),
+            None if self.guard.asks_for_token() => Err(ApiError::no_token()),
             None => self.guard.refuse_other_pages(&parts.headers).map(|()| desk),
         }
     }

@@ -28,7 +28,8 @@ use crate::{audio::Format, chat::Desk, error::Error, speech::Level};
 #[into_params(parameter_in = Query)]
 pub struct SoundQuery {
     /// The overlay's token.
-    token: Option<String>,
+    #[serde(rename = "token")]
+    _token: Option<String>,
     /// How it is encoded; without it, WAV.
     format: Option<String>,
 }
@@ -75,7 +76,7 @@ async fn speak(
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let query = checked(query)?;
-    let desk = app.desk_for_overlay(&parts, query.token.as_deref())?;
+    let desk = app.desk_for_overlay(&parts)?;
     let Path(id) = id.map_err(|_| Error::invalid("invalid_value", Some("id"), "the item's id is not UTF-8"))?;
     let speech = desk.sound_of(&id)?;
     let format = fields::format("format", query.format.map_or(serde_json::Value::Null, Into::into))?;

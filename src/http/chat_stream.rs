@@ -35,7 +35,8 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 #[into_params(parameter_in = Query)]
 pub struct StreamQuery {
     /// The overlay's token.
-    token: Option<String>,
+    #[serde(rename = "token")]
+    _token: Option<String>,
     /// Names this instance of an overlay, and stays the same when it reconnects. Without it nothing is acknowledged:
     /// what was handed over counts as said.
     overlay: Option<String>,
@@ -47,7 +48,8 @@ pub struct StreamQuery {
 #[into_params(parameter_in = Query)]
 pub struct TokenQuery {
     /// The overlay's token.
-    token: Option<String>,
+    #[serde(rename = "token")]
+    _token: Option<String>,
 }
 
 /// What an overlay tells of an item.
@@ -109,7 +111,7 @@ pub async fn stream(
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let query = checked(query)?;
-    let desk = Arc::clone(app.desk_for_overlay(&parts, query.token.as_deref())?);
+    let desk = Arc::clone(app.desk_for_overlay(&parts)?);
     let kind = kind(query)?;
     if !parts.headers.contains_key(header::UPGRADE) {
         return Ok(events(desk.listen(&kind), app.sockets.enter()));
@@ -137,9 +139,9 @@ pub async fn ack(
     query: Result<Query<TokenQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = checked(query)?.token;
+    checked(query)?;
     let (told, parts) = chat::read::<Told>(&app, request).await?;
-    let desk = app.desk_for_overlay(&parts, token.as_deref())?;
+    let desk = app.desk_for_overlay(&parts)?;
     let acked = desk.ack(&told.overlay, &told.id, told.state.into()).await?;
     Ok(Json(Acked { id: &told.id, state: acked.state, counted: acked.counted }).into_response())
 }

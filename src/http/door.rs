@@ -79,11 +79,15 @@ pub async fn pass(State(app): State<Arc<App>>, mut request: Request, next: Next)
         Err(refused) => refused.into_response(),
         Ok(Pass::Preflight { origin }) => guard::preflight(origin, request.headers()),
         Ok(Pass::On { cross_origin }) => {
+            let admitted = app.admit(&request);
             request.extensions_mut().insert(arrival.clone());
-            let mut response = caught(next.run(request)).await.unwrap_or_else(|panic| {
-                tracing::error!(id = arrival.id(), panic = panic_message(&*panic), "a handler panicked");
-                ApiError::panicked().into_response()
-            });
+            let mut response = match admitted {
+                Err(refused) => refused.into_response(),
+                Ok(()) => caught(next.run(request)).await.unwrap_or_else(|panic| {
+                    tracing::error!(id = arrival.id(), panic = panic_message(&*panic), "a handler panicked");
+                    ApiError::panicked().into_response()
+                }),
+            };
             if let Some(origin) = cross_origin {
                 guard::allow_origin(response.headers_mut(), origin);
             }

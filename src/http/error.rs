@@ -22,6 +22,9 @@ const PERMISSION: &str = "permission_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const SERVER: &str = "server_error";
 
+const TOKEN_INVALID: &str = "token_invalid";
+const TOKEN_MISSING: &str = "token_missing";
+
 /// A load takes about a second: there is nothing better to promise.
 const LOADING_RETRY_AFTER_S: u64 = 1;
 
@@ -140,8 +143,16 @@ impl ApiError {
 
     #[must_use]
     pub fn wrong_token() -> Self {
-        let message = "the token is not the overlay's; `ishowtts chat token` shows that";
-        Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, "token_invalid", message)
+        let message = "the token is not the one of this path: `ishowtts chat token`, on the server's machine, shows the one \
+                       that opens all of the chat, and with --url the overlay's address";
+        Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, TOKEN_INVALID, message)
+    }
+
+    #[must_use]
+    pub fn no_token() -> Self {
+        let message = "the chat asks for a token, as `Authorization: Bearer …` or `?token=…`; `ishowtts chat token`, on the \
+                       server's machine, shows it";
+        Self::new(StatusCode::UNAUTHORIZED, AUTHENTICATION, TOKEN_MISSING, message)
     }
 
     #[must_use]
@@ -257,6 +268,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if [TOKEN_INVALID, TOKEN_MISSING].contains(&self.code) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(ErrorCode(self.code));
         response

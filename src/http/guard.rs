@@ -1,12 +1,12 @@
 //! Who may talk to the server: a Host allow-list on every request, an Origin check on all that changes state, CORS for
-//! the configured origins. Pure: looks at headers, answers yes or no.
+//! the configured origins, and a token for the chat where others can reach it. Pure: looks at headers, answers yes or no.
 //!
 //! A server on loopback is reached by every web page that its user opens. A page may post to it across origins (the
 //! answer is hidden from the page, the effect is not), hence the Origin check. And a page may have its own name
 //! resolve to 127.0.0.1 after it was loaded (DNS rebinding), which makes the server same-origin for it: but then the
 //! Host header still carries the page's name, hence the allow-list. Addresses are safe there: they need no resolving.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -30,6 +30,34 @@ const PREFLIGHT_MAX_AGE_S: u64 = 600;
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
+    asks_for_token: bool,
+}
+
+/// Whom a path is for. What is new below the chat's paths is closed until it is named here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Everybody, or the path sees to it itself.
+    Anybody,
+    /// Overlays, with their own token.
+    Overlays,
+    /// Whoever is in control of the chat.
+    Control,
+}
+
+impl Audience {
+    #[must_use]
+    pub fn of(path: &str, opens_websocket: bool) -> Self {
+        match path {
+            // What comes there is signed.
+            "/v1/chat/webhook" => Self::Anybody,
+            "/v1/chat/stream" | "/v1/chat/ack" => Self::Overlays,
+            "/speaker.bot" => Self::Control,
+            "/" if opens_websocket => Self::Control,
+            _ if path.starts_with("/v1/chat/items/") => Self::Overlays,
+            _ if path.starts_with("/v1/chat/") || path.starts_with("/api/danmaku/") => Self::Control,
+            _ => Self::Anybody,
+        }
+    }
 }
 
 /// What a request that may pass gets.
@@ -43,7 +71,7 @@ pub enum Pass {
 
 impl Guard {
     #[must_use]
-    pub fn new(config: &config::Http) -> Self {
+    pub fn new(config: &config::Http, auth: config::Auth) -> Self {
         let hosts = config.allowed_hosts.iter().chain([&config.host]);
         Self {
             hosts: hosts.map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect(),
@@ -52,7 +80,18 @@ impl Guard {
                 .iter()
                 .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
                 .collect(),
+            asks_for_token: match auth {
+                config::Auth::Auto => !is_loopback(&config.host),
+                config::Auth::Always => true,
+                config::Auth::Never => false,
+            },
         }
+    }
+
+    /// Whether the chat is only for those who show a token.
+    #[must_use]
+    pub fn asks_for_token(&self) -> bool {
+        self.asks_for_token
     }
 
     /// # Errors
@@ -168,6 +207,26 @@ fn single(headers: &HeaderMap, name: HeaderName) -> One<'_> {
     }
 }
 
+/// The token in the query, for whoever can only be given an address, or of `Authorization: Bearer …`, which may be a proxy's.
+#[must_use]
+pub fn shown_token(uri: &Uri, headers: &HeaderMap) -> Option<String> {
+    const SCHEME: &str = "bearer ";
+    let in_query = uri.query().and_then(|query| {
+        let mut fields = url::form_urlencoded::parse(query.as_bytes());
+        fields.find(|(name, _)| name == "token").map(|(_, token)| token.into_owned())
+    });
+    in_query.or_else(|| {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let scheme = value.get(..SCHEME.len())?;
+        scheme.eq_ignore_ascii_case(SCHEME).then(|| value[SCHEME.len()..].trim().to_owned())
+    })
+}
+
+/// Names other than localhost may resolve to anything.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// ":", ":8880" or nothing.
 fn is_port(port: &str) -> bool {
     port.is_empty()
@@ -206,12 +265,13 @@ mod tests {
     use super::*;
 
     fn guard() -> Guard {
-        Guard::new(&config::Http {
+        let http = config::Http {
             host: "tts.lan".into(),
             allowed_hosts: vec!["Speech.Example.org".into()],
             allowed_origins: vec!["https://studio.example.org/".into()],
             ..config::Http::default()
-        })
+        };
+        Guard::new(&http, config::Auth::Auto)
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -226,6 +286,52 @@ mod tests {
     }
 
     const ON: Result<Pass, &str> = Ok(Pass::On { cross_origin: None });
+
+    #[test]
+    fn the_chat_asks_for_a_token_where_others_reach_it() {
+        let asks = |host: &str, auth| {
+            Guard::new(&config::Http { host: host.into(), ..config::Http::default() }, auth).asks_for_token()
+        };
+        for host in ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LocalHost"] {
+            assert!(!asks(host, config::Auth::Auto), "{host}");
+            assert!(asks(host, config::Auth::Always), "{host}");
+        }
+        for host in ["0.0.0.0", "::", "192.168.1.20", "tts.lan", "localhost.lan", "127.0.0.1.lan"] {
+            assert!(asks(host, config::Auth::Auto), "{host}");
+            assert!(!asks(host, config::Auth::Never), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_path_of_the_chat_has_its_audience() {
+        let all = include_str!("mod.rs").split(".route(").skip(1).map(|route| route.split('"').nth(1).expect("a path"));
+        let chat = ["/v1/chat/", "/api/danmaku/", "/speaker.bot"];
+        for path in all {
+            let overlays =
+                ["/v1/chat/stream", "/v1/chat/ack", "/v1/chat/items/{id}/audio", "/v1/chat/items/{id}/speech"];
+            let expected = match path {
+                _ if overlays.contains(&path) => Audience::Overlays,
+                _ if path != "/v1/chat/webhook" && chat.iter().any(|one| path.starts_with(one)) => Audience::Control,
+                _ => Audience::Anybody,
+            };
+            assert_eq!(Audience::of(path, false), expected, "{path}");
+        }
+        assert_eq!(Audience::of("/v1/chat/soon", false), Audience::Control);
+        assert_eq!(Audience::of("/", true), Audience::Control);
+    }
+
+    #[test]
+    fn a_token_is_shown_in_a_header_or_the_query() {
+        let shown =
+            |uri: &'static str, pairs: &[(&'static str, &str)]| shown_token(&Uri::from_static(uri), &headers(pairs));
+        assert_eq!(shown("/x", &[]), None);
+        assert_eq!(shown("/x?token=a%62c&y", &[]).as_deref(), Some("abc"));
+        assert_eq!(shown("/x", &[("authorization", "bearer  abc ")]).as_deref(), Some("abc"));
+        for of_a_proxy in ["Bearer other", "Basic YTpi"] {
+            assert_eq!(shown("/x?token=abc", &[("authorization", of_a_proxy)]).as_deref(), Some("abc"));
+        }
+        assert_eq!(shown("/x", &[("authorization", "bear")]), None);
+    }
 
     #[test]
     fn addresses_localhost_and_listed_names_are_hosts() {

@@ -46,7 +46,7 @@ mod ws_socket;
 
 use std::{
     io,
-    net::TcpListener,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -100,7 +100,7 @@ impl App {
     /// # Errors
     /// There can be no thread for encoding.
     pub fn new(speech: Arc<Speech>, chat: Result<Arc<Desk>, StoreError>, config: Arc<Config>) -> io::Result<Arc<Self>> {
-        let guard = Guard::new(&config.http);
+        let guard = Guard::new(&config.http, config.chat.auth);
         let started_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let workers = Arc::new(Workers::start((config.threads() / THREADS_PER_ENCODER).max(1))?);
         Ok(Arc::new(Self {
@@ -115,6 +115,22 @@ impl App {
             uploads: Uploads::new(),
             started_unix_s,
         }))
+    }
+
+    /// Where the studio is opened with its token, for whoever reads the log.
+    fn tell_of_token(&self, mut address: SocketAddr) {
+        let Ok(desk) = &self.chat else { return };
+        if self.guard.asks_for_token() {
+            match address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+                IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+                _ => {}
+            }
+            let studio = format!("http://{address}/#token={}", desk.control_token());
+            tracing::info!(studio, "the chat asks for a token");
+        } else if !address.ip().is_loopback() {
+            tracing::warn!("whoever reaches this server controls its chat: chat.auth is \"never\"");
+        }
     }
 }
 
@@ -200,11 +216,13 @@ pub async fn serve(
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
     let grace = seconds(config.http.shutdown_grace_s);
     let (close, closed) = watch::channel(false);
     let door = Door::new(listener, seconds(config.speech.max_stall_s), closed);
     let chat = open_chat(&speech, &config).await;
     let app = App::new(speech, chat, config)?;
+    app.tell_of_token(address);
     let (metrics, sockets) = (Arc::clone(&app.metrics), app.sockets.clone());
 
     let serving = accept::serve(door, router(app), stopped(stop.clone()));

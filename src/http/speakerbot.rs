@@ -16,7 +16,7 @@ use super::{
     App, chat, chat_message,
     door::LoggedAtEnd,
     error::ApiError,
-    openapi::WebSocketErrors,
+    openapi::HotkeyErrors,
     web,
     ws_socket::{self, Close, Frame, Idle, NEVER, Stopping},
 };
@@ -46,7 +46,7 @@ struct Asked {
 /// It takes Speaker.bot's requests: `Speak`, `Stop`, `Pause`, `Resume`, `Clear`, `Enable`, `Disable` and `Set` of a
 /// nickname. `docs/chat.md` describes them. Web pages of other origins are refused.
 #[utoipa::path(get, path = "/speaker.bot", tags = ["chat", "websockets"], operation_id = "speakerBot",
-    responses((status = 101, description = "It is open"), WebSocketErrors))]
+    responses((status = 101, description = "It is open"), HotkeyErrors))]
 pub async fn connect(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
     let (upgrade, seat) = ws_socket::upgrade(&app, &mut parts).await?;

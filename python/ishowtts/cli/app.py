@@ -271,11 +271,11 @@ def chat_sign_in(
 
 @chat_app.command("token")
 def chat_token(
-    address: Annotated[bool, typer.Option("--url", help="The whole address, for OBS's browser source.")] = False,
+    address: Annotated[bool, typer.Option("--url", help="The studio's and the overlay's addresses.")] = False,
     config: ConfigFile = None,
     assignments: Assignments = None,
 ) -> int:
-    """Show the overlay's token."""
+    """Show the token that opens all of the chat."""
     loaded = settings.load(config, {}, assignments or [], log_level=settings.QUIET)
-    print(chatting.overlay_address(loaded) if address else chatting.token(loaded))
+    print(chatting.addresses(loaded) if address else chatting.token(loaded))
     return 0

@@ -14,31 +14,36 @@ from ishowtts.cli.failure import Failure
 if TYPE_CHECKING:
     from ishowtts._native import Config
 
-TOKEN_FILE = "overlay-token"
+CONTROL_FILE = "control-token"
+OVERLAY_FILE = "overlay-token"
 ANSWER_S = 30.0
 POLL_S = 1.0
 
 
-def token(config: Config) -> str:
-    """The overlay's token, which the server makes when it is first started.
+def token(config: Config, file: str = CONTROL_FILE) -> str:
+    """The control token, or the overlay's. The server makes them when it is first started.
 
     Raises Failure if it cannot be read.
     """
-    settings = {key: value for key, value, _ in config.explain()}
-    path = Path(json.loads(settings["chat.directory"])) / TOKEN_FILE
+    path = _directory(config) / file
     try:
         return path.read_text("utf-8").strip()
     except FileNotFoundError:
-        raise Failure(f"there is no {path}", "start the server once: it makes the token") from None
+        raise Failure(f"there is no {path}", "start the server once: it makes the tokens") from None
     except OSError as error:
         raise Failure(f"{path} cannot be read ({error.strerror})", "only the user who runs the server may") from error
 
 
-def overlay_address(config: Config) -> str:
-    """What OBS is given as the address of a browser source."""
+def addresses(config: Config) -> str:
+    """Of the studio, and of the overlay, which OBS is given for a browser source."""
     host = _host(config)
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{config.port}/overlay?token={token(config)}"
+    server = f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+    return f"studio   {server}/#token={token(config)}\noverlay  {server}/overlay?token={token(config, OVERLAY_FILE)}"
+
+
+def _directory(config: Config) -> Path:
+    settings = {key: value for key, value, _ in config.explain()}
+    return Path(json.loads(settings["chat.directory"]))
 
 
 def _host(config: Config) -> str:
@@ -71,7 +76,7 @@ def sign_in(config: Config, platform: Platform) -> None:
 def _ask(config: Config, method: str, path: str) -> dict[str, Any]:
     connection = http.client.HTTPConnection(_host(config), config.port, timeout=ANSWER_S)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=_credentials(config))
         response = connection.getresponse()
         answer = json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -82,3 +87,11 @@ def _ask(config: Config, method: str, path: str) -> dict[str, Any]:
     if response.status != http.client.OK:
         raise Failure(answer.get("error", {}).get("message", f"the server answered {response.status}"))
     return dict(answer)
+
+
+def _credentials(config: Config) -> dict[str, str]:
+    """Not every server asks for a token: without one it is asked as it is, and tells what it wants."""
+    try:
+        return {"Authorization": f"Bearer {token(config)}"}
+    except Failure:
+        return {}

@@ -113,6 +113,9 @@ function tryOut(path, method, operation, request) {
     answer.replaceChildren(el("p", {}, "Waiting …"));
     try {
       const headers = body ? { "Content-Type": "application/json" } : {};
+      // What the studio was given.
+      const token = operation.security && localStorage.getItem("ishowtts.token");
+      if (token) headers.Authorization = `Bearer ${token}`;
       answer.replaceChildren(...await shown(await fetch(url(), { method: method.toUpperCase(), headers, body: body?.value })));
     } catch (error) {
       answer.replaceChildren(el("p", { class: "failed" }, `The answer broke off: ${error.message}`));

@@ -46,6 +46,8 @@ pub struct EveryError;
 pub struct ModelErrors;
 /// What opening a WebSocket may be answered.
 pub struct WebSocketErrors;
+/// What opening the WebSocket for hotkeys may be answered.
+pub struct HotkeyErrors;
 /// What opening ElevenLabs' WebSocket may be answered.
 pub struct StreamInputErrors;
 /// What overlays are told.
@@ -135,6 +137,12 @@ impl IntoResponses for WebSocketErrors {
     }
 }
 
+impl IntoResponses for HotkeyErrors {
+    fn responses() -> Responses {
+        by_status(websocket_errors().into_iter().chain(token_errors()).collect())
+    }
+}
+
 impl IntoResponses for StreamInputErrors {
     fn responses() -> Responses {
         let format = Params { output_format: Some("mp3_44100_128".to_owned()), ..Params::default() };
@@ -177,7 +185,8 @@ impl IntoResponses for ChatStream {
         let opened = described("A WebSocket with the same objects, if one was asked for.");
         all.extend(one("101", opened));
         let mut errors = chat_errors();
-        errors.extend([ApiError::wrong_token(), ApiError::websocket_expected("the request is no upgrade")]);
+        errors.extend(token_errors());
+        errors.push(ApiError::websocket_expected("the request is no upgrade"));
         all.extend(by_status(errors));
         all
     }
@@ -185,7 +194,7 @@ impl IntoResponses for ChatStream {
 
 impl IntoResponses for ChatErrors {
     fn responses() -> Responses {
-        by_status(chat_errors())
+        by_status(chat_errors().into_iter().chain(token_errors()).collect())
     }
 }
 
@@ -204,7 +213,7 @@ impl IntoResponses for SignInErrors {
         let refused = TokenError::Refused("set chat.twitch.client_id".to_owned());
         let unreachable = TokenError::Unreachable("id.twitch.tv: no answer within 15 s".to_owned());
         let told = [&refused, &unreachable].map(ApiError::sign_in);
-        by_status(chat_errors().into_iter().chain(told).collect())
+        by_status(chat_errors().into_iter().chain(told).chain(token_errors()).collect())
     }
 }
 
@@ -216,10 +225,14 @@ impl IntoResponses for ChatItemErrors {
             Error::Refused { message: "hibari cannot say \"你好\": it speaks English".to_owned() }.into(),
             Error::EngineFailed { engine: "hibari".to_owned(), message: "it made no sound".to_owned() }.into(),
             Error::Deadline { waited: Duration::from_secs(30) }.into(),
-            ApiError::wrong_token(),
         ]);
+        errors.extend(token_errors());
         by_status(errors)
     }
+}
+
+fn token_errors() -> [ApiError; 2] {
+    [ApiError::no_token(), ApiError::wrong_token()]
 }
 
 fn chat_errors() -> Vec<ApiError> {

@@ -13,12 +13,16 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::Value;
-use utoipa::OpenApi;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+};
 
 pub use self::{
     answers::{
-        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, ModelErrors, OpenAiSound, OpenAiSpeechErrors,
-        OriginalSpeechErrors, SignInErrors, Sound, SpeechErrors, StreamInputErrors, WebSocketErrors, WebhookErrors,
+        CaptionFiles, ChatErrors, ChatItemErrors, ChatStream, EveryError, HotkeyErrors, ModelErrors, OpenAiSound,
+        OpenAiSpeechErrors, OriginalSpeechErrors, SignInErrors, Sound, SpeechErrors, StreamInputErrors,
+        WebSocketErrors, WebhookErrors,
     },
     requests::{
         CaptionRequest, OpenAiSpeechRequest, OriginalReferenceUpload, OriginalSpeechRequest, PlayQuery, PreviewRequest,
@@ -30,6 +34,7 @@ use super::{
     chat, chat_sign_in, chat_sound, chat_stream, chat_webhook, compat, compat_voices, danmaku, elevenlabs,
     error::Envelope,
     events::{OpenAiSpeechEvent, SpeechEvent},
+    guard::Audience,
     health, models, native, openai, speakerbot, voices as library, voices_change, voices_preview, web, ws,
 };
 use crate::chat::ChatEvent;
@@ -110,9 +115,42 @@ use crate::chat::ChatEvent;
         danmaku::enqueue,
         danmaku::stream
     ),
-    components(schemas(SpeechEvent, OpenAiSpeechEvent, ChatEvent, native::Captions, Envelope))
+    components(schemas(SpeechEvent, OpenAiSpeechEvent, ChatEvent, native::Captions, Envelope)),
+    modifiers(&Tokens)
 )]
 struct Document;
+
+/// The chat's paths may ask for a token; which one it is depends on the path, where it stands does not.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        const HEADER: &str = "token";
+        const QUERY: &str = "token_in_query";
+        let scopes: [&str; 0] = [];
+        let either = [
+            // Where only this machine reaches the server, none is asked for.
+            SecurityRequirement::default(),
+            SecurityRequirement::new(HEADER, scopes),
+            SecurityRequirement::new(QUERY, scopes),
+        ];
+        let header = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(TOKENS)).build();
+        let query = ApiKey::Query(ApiKeyValue::with_description("token", TOKENS));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(HEADER, SecurityScheme::Http(header));
+        components.add_security_scheme(QUERY, SecurityScheme::ApiKey(query));
+        for (path, item) in &mut document.paths.paths {
+            if Audience::of(path, false) != Audience::Anybody {
+                for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                    operation.security = Some(either.to_vec());
+                }
+            }
+        }
+    }
+}
+
+const TOKENS: &str = "What `ishowtts chat token` shows. Asked for where the server listens beyond its own machine, or as \
+                      `chat.auth` says. The overlay's own token opens the stream, `ack` and the sound of items.";
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "server", operation_id = "openapi",

@@ -366,6 +366,100 @@ async fn the_token_opens_the_overlays_paths_and_a_wrong_one_nothing() {
     assert_eq!(state["overlay_url"], format!("/overlay?token={}", chat.desk.token()));
 }
 
+/// Each path of the chat's control, with a body that it takes.
+fn controls() -> Vec<(&'static str, &'static str, Value)> {
+    let ann = json!({"platform": "twitch", "user": "Ann", "text": "Hello."});
+    let channel = json!({"platform": "twitch", "channel": "ann"});
+    let original = json!({"id": "1", "platform": "Twitch", "channel": "ann", "username": "Bo", "priority": "Normal",
+        "content": {"Text": "Hello!"}});
+    vec![
+        ("POST", "/v1/chat/start", channel.clone()),
+        ("POST", "/v1/chat/stop", channel.clone()),
+        ("POST", "/v1/chat/enqueue", ann.clone()),
+        ("POST", "/v1/chat/test", ann.clone()),
+        ("GET", "/v1/chat/state", Value::Null),
+        ("GET", "/v1/chat/queue", Value::Null),
+        ("POST", "/v1/chat/skip", json!({})),
+        ("POST", "/v1/chat/pause", Value::Null),
+        ("POST", "/v1/chat/resume", Value::Null),
+        ("POST", "/v1/chat/clear", Value::Null),
+        ("POST", "/v1/chat/volume", json!({"volume": 0.5})),
+        ("POST", "/v1/chat/mute-user", ann.clone()),
+        ("POST", "/v1/chat/user-voice", ann),
+        ("POST", "/v1/chat/approve", json!({"id": "x"})),
+        ("POST", "/v1/chat/reject", json!({"id": "x"})),
+        ("GET", "/v1/chat/twitch/sign-in", Value::Null),
+        ("POST", "/v1/chat/twitch/sign-in", Value::Null),
+        ("POST", "/api/danmaku/start", channel.clone()),
+        ("POST", "/api/danmaku/stop", channel),
+        ("POST", "/api/danmaku/enqueue", original),
+        ("GET", "/speaker.bot", Value::Null),
+        ("GET", "/api/danmaku/stream", Value::Null),
+    ]
+}
+
+#[tokio::test]
+async fn beyond_this_machine_the_control_token_opens_the_chat_and_nothing_else_does() {
+    let chat = chat_with(|config| config.http.host = "0.0.0.0".into()).await;
+    let ask = async |method: &str, path: &str, body: &Value, header: Option<String>| {
+        let request = request(method, path);
+        let request = match header {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        };
+        let response = chat.app.clone().oneshot(request.body(Body::from(body.to_string())).expect("a request")).await;
+        response.expect("infallible").status().as_u16()
+    };
+    let (control, overlay) = (chat.desk.control_token(), chat.desk.token());
+    for (method, path, body) in controls() {
+        assert_eq!(ask(method, path, &body, None).await, 401, "{path}");
+        assert_eq!(ask(method, path, &body, Some(format!("Bearer {overlay}"))).await, 401, "{path}");
+        assert_eq!(ask(method, &format!("{path}?token={overlay}"), &body, None).await, 401, "{path}");
+        assert_eq!(ask(method, &format!("{path}?token={control}x"), &body, None).await, 401, "{path}");
+        for status in [
+            ask(method, path, &body, Some(format!("Bearer {control}"))).await,
+            ask(method, &format!("{path}?token={control}"), &body, None).await,
+        ] {
+            // No item has this id, nobody signs in here, and these are no WebSockets.
+            let right = match path {
+                "/v1/chat/approve" | "/v1/chat/reject" => [404, 404],
+                "/v1/chat/twitch/sign-in" if method == "POST" => [409, 409],
+                "/speaker.bot" => [400, 400],
+                _ => [200, 202],
+            };
+            assert!(right.contains(&status), "{method} {path} {status}");
+        }
+    }
+    for (path, code) in [("/v1/chat/state", "token_missing"), ("/v1/chat/state?token=x", "token_invalid")] {
+        let answer = get(&chat.app, path).await;
+        assert_eq!((answer.error(), answer.header("www-authenticate")), ((401, code.to_owned()), Some("Bearer")));
+    }
+    let webhook = chat.post("/v1/chat/webhook", json!({})).await;
+    assert_eq!(webhook.error().0, 404, "it is signed, and not set up here");
+    assert_eq!(post(&chat.app, r#"{"input": "Hello."}"#).await.status, 200);
+    assert_eq!(get(&chat.app, "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn beyond_this_machine_overlays_show_their_token_too() {
+    let chat = chat_with(|config| config.chat.auth = crate::config::Auth::Always).await;
+    let (control, overlay) = (chat.desk.control_token().to_owned(), chat.desk.token().to_owned());
+    let body = json!({"platform": "twitch", "user": "Ann", "text": "Hello."});
+    let id = chat.post(&format!("/v1/chat/enqueue?token={control}"), body).await.json()["id"].clone();
+    let id = id.as_str().expect("an id");
+    for path in ["audio", "speech"].map(|what| format!("/v1/chat/items/{id}/{what}")) {
+        assert_eq!(get(&chat.app, &path).await.error(), (401, "token_missing".to_owned()));
+        for token in [&overlay, &control] {
+            assert_eq!(get(&chat.app, &format!("{path}?token={token}")).await.status, 200);
+        }
+    }
+    assert_eq!(get(&chat.app, "/v1/chat/stream").await.error(), (401, "token_missing".to_owned()));
+    chat.listen(&format!("overlay=obs&token={overlay}")).await.expect("hello").await;
+    let ack = json!({"overlay": "obs", "id": id, "state": "finished"});
+    assert_eq!(chat.post("/v1/chat/ack", ack.clone()).await.error().0, 401);
+    assert_eq!(chat.post(&format!("/v1/chat/ack?token={overlay}"), ack).await.status, 200);
+}
+
 #[tokio::test]
 async fn without_a_database_only_the_chat_is_missing() {
     let app = app().await;

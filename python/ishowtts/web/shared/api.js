@@ -11,9 +11,22 @@ export class Refused extends Error {
   }
 }
 
+let token = null;
+
+/** Is shown with every question from now on; null: none. */
+export function showToken(shown) {
+  token = shown;
+}
+
+function headersOf({ headers }) {
+  const all = new Headers(headers);
+  if (token !== null) all.set("Authorization", `Bearer ${token}`);
+  return all;
+}
+
 /** The answer, if it is a good one; throws Refused for another and TypeError where no server answers. */
 export async function ask(path, options = {}) {
-  const response = await fetch(path, options);
+  const response = await fetch(path, { ...options, headers: headersOf(options) });
   if (response.ok) return response;
   const told = await response.json().catch(() => null);
   throw new Refused(told?.error, response.status, response.headers.get("Retry-After"));

@@ -5,6 +5,7 @@ import { startChatTest } from "./chat_test.js";
 import { showConnections, startConnections } from "./connections.js";
 import { showOverlay, startOverlay } from "./overlay_address.js";
 import { attempt, button, element, make, refill, twice } from "./page.js";
+import { askForToken, startToken } from "./token.js";
 import { inWords, ruleName, t } from "./words.js";
 
 const PERIOD_MS = 700;
@@ -135,11 +136,14 @@ function showState() {
 async function read() {
   try {
     [state, queue] = await Promise.all([getJson("v1/chat/state"), getJson("v1/chat/queue")]);
+    askForToken(false);
   } catch (error) {
     // A server without chat has no such path; one that cannot be reached shows what it last said.
     if (!(error instanceof Refused)) return;
     state = null;
-    element("chat-none").textContent = error.status === 404 ? t("chat.none") : error.message;
+    const told = { 401: t("chat.token_needed"), 404: t("chat.none") };
+    element("chat-none").textContent = told[error.status] ?? error.message;
+    askForToken(error.status === 401);
   }
   showState();
   showQueue();
@@ -165,6 +169,7 @@ export function startChat() {
     sliding = false;
   });
   element("chat-refused").addEventListener("change", showQueue);
+  startToken(read);
   startOverlay();
   startConnections(control);
   startChatTest(read);

@@ -6,6 +6,7 @@ import { described, element, problem } from "./page.js";
 import { listEngines, listVoices, startSettings } from "./settings.js";
 import { startSpeak } from "./speak.js";
 import { startVoices } from "./voices.js";
+import { takeLink } from "./token.js";
 import { inWords, startWords, t } from "./words.js";
 
 const READY_MS = 10_000;
@@ -67,6 +68,7 @@ function startColours() {
 
 function startViews(views) {
   const show = () => {
+    takeLink();
     const named = location.hash.slice(1);
     const name = Object.hasOwn(views, named) ? named : "speak";
     for (const link of document.querySelectorAll(".top nav a")) {
