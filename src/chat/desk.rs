@@ -209,23 +209,21 @@ impl Desk {
         Listening { told, peeked: None, connection, desk: Arc::clone(self) }
     }
 
-    /// What an overlay tells. `finished` is answered once it is on the disk.
+    /// What an overlay tells. Answered once it is on the disk: after a crash, `hello` names what may still play.
     ///
     /// # Errors
     /// `UnknownItem`; the database cannot be written.
     pub async fn ack(&self, overlay: &str, id: &str, ack: Ack) -> Result<Acked, Error> {
         let unknown = || Error::UnknownItem { id: id.to_owned() };
         let sequence = self.sequence(id)?;
-        let finished = {
+        let told = {
             let mut state = self.state.lock();
             state.overlays.heard(overlay);
             match ack {
                 Ack::Started => {
-                    if state.started(sequence) {
-                        return Ok(Acked { state: "playing", counted: true });
-                    }
+                    let counted = state.started(sequence);
                     let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
-                    return Ok(Acked { state, counted: false });
+                    Ok(Acked { state, counted })
                 }
                 Ack::Failed => {
                     // One that has been replaced says nothing of how its successor fares.
@@ -235,7 +233,7 @@ impl Desk {
                         state.failed(sequence, "the overlay could not play it");
                     }
                     let (_, state, _) = state.find(sequence).ok_or_else(unknown)?;
-                    return Ok(Acked { state, counted });
+                    Ok(Acked { state, counted })
                 }
                 Ack::Finished => {
                     let speaks = state.overlays.speaks(overlay);
@@ -246,9 +244,16 @@ impl Desk {
                         state.show_ended(Gone { item, outcome: Outcome::Finished, reason });
                     }
                     state.pump();
-                    finished
+                    Err(finished)
                 }
             }
+        };
+        let finished = match told {
+            Ok(acked) => {
+                self.settled().await;
+                return Ok(acked);
+            }
+            Err(finished) => finished,
         };
         match finished.await {
             Ok(Ended::Now) => Ok(Acked { state: "finished", counted: true }),
@@ -256,6 +261,12 @@ impl Desk {
             Ok(Ended::Unknown) => Err(unknown()),
             Err(error) => Err(Error::ChatUnavailable { message: error.to_string() }),
         }
+    }
+
+    /// Waits until all that was changed before is on the disk. What cannot be written is told in the log, and holds until
+    /// the program ends.
+    pub async fn settled(&self) {
+        drop(self.store.settle().await);
     }
 
     /// What the rules would say of a message, and why. Changes nothing.

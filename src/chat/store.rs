@@ -89,6 +89,7 @@ enum Request {
     Voice { user: UserKey, voice: Option<String>, answer: Answer<()> },
     Nickname { user: String, nickname: Option<String>, answer: Answer<()> },
     Setting { name: &'static str, value: String },
+    Settle { answer: Answer<()> },
     Close,
 }
 
@@ -197,6 +198,14 @@ impl Store {
         self.tell(Request::Setting { name, value });
     }
 
+    /// Answered once all that was asked for before is on the disk.
+    ///
+    /// # Errors
+    /// What was asked for last could not be written.
+    pub fn settle(&self) -> Writing<()> {
+        self.ask(|answer| Request::Settle { answer })
+    }
+
     fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Writing<T> {
         let (answer, answered) = oneshot::channel();
         self.tell(request(answer));
@@ -287,7 +296,10 @@ fn refuse(request: Request, due: &mut Vec<Due>) {
         Request::Insert { answer, .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
         Request::End { answer: Some(answer), .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
         Request::Look { answer, .. } => promise(due, answer, Err(rusqlite::Error::InvalidQuery)),
-        Request::Mute { answer, .. } | Request::Voice { answer, .. } | Request::Nickname { answer, .. } => {
+        Request::Mute { answer, .. }
+        | Request::Voice { answer, .. }
+        | Request::Nickname { answer, .. }
+        | Request::Settle { answer } => {
             promise(due, answer, Err(rusqlite::Error::InvalidQuery));
         }
         Request::End { answer: None, .. } | Request::Stage { .. } | Request::Setting { .. } | Request::Close => {}
@@ -355,6 +367,7 @@ fn take(transaction: &Transaction<'_>, request: Request, due: &mut Vec<Due>, end
         Request::Setting { name, value } => silent(
             transaction.execute("INSERT OR REPLACE INTO settings (name, value) VALUES (?1, ?2)", params![name, value]),
         ),
+        Request::Settle { answer } => promise(due, answer, Ok(())),
         Request::Close => {}
     }
 }

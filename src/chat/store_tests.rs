@@ -95,6 +95,29 @@ async fn a_message_is_one_item_and_ends_once() {
 }
 
 #[tokio::test]
+async fn what_is_settled_outlives_the_power() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("chat.sqlite3");
+    let (store, _) = open(&path);
+    let sequence = sequence(&store.insert(item("a"), Stage::Waiting).await.expect("stored"));
+    for volume in 0..2 * BATCH {
+        store.set("volume", volume.to_string());
+    }
+    store.set_stage(sequence, Stage::Leased);
+    assert_eq!(store.settle().await, Ok(()));
+    // As the disk is at this instant: the program has no say in it any more.
+    let copy = tempfile::tempdir().expect("a directory");
+    for file in fs::read_dir(directory.path()).expect("a directory").map(|file| file.expect("a file")) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+    }
+    drop(store);
+    let (store, again) = open(&copy.path().join("chat.sqlite3"));
+    assert_eq!(again.leased.len(), 1);
+    assert!(again.settings.contains(&("volume".to_owned(), (2 * BATCH - 1).to_string())));
+    drop(store);
+}
+
+#[tokio::test]
 async fn ended_items_are_forgotten_in_the_end_and_open_ones_never() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("chat.sqlite3");

@@ -196,7 +196,7 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json
         }
     }
     desk.enable(true);
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Listens to a chat no more.
@@ -215,7 +215,7 @@ pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Json<
     } else {
         desk.stop(chat.platform.map(Into::into), chat.channel.as_deref());
     }
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Takes a message.
@@ -286,7 +286,9 @@ pub async fn queue(State(app): State<Arc<App>>, request: Request) -> Result<Json
 pub async fn skip(State(app): State<Arc<App>>, request: Request) -> Result<Json<Skipped>, ApiError> {
     let desk = app.desk()?;
     let (which, _) = read_optional::<Which>(&app, request).await?;
-    Ok(Json(Skipped { skipped: desk.skip(which.id.as_deref())? }))
+    let skipped = desk.skip(which.id.as_deref())?;
+    desk.settled().await;
+    Ok(Json(Skipped { skipped }))
 }
 
 /// Holds what is playing; nothing new is played.
@@ -295,7 +297,7 @@ pub async fn skip(State(app): State<Arc<App>>, request: Request) -> Result<Json<
 pub async fn pause(State(app): State<Arc<App>>) -> Result<Json<ChatState>, ApiError> {
     let desk = app.desk()?;
     desk.pause(true);
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Goes on.
@@ -304,14 +306,17 @@ pub async fn pause(State(app): State<Arc<App>>) -> Result<Json<ChatState>, ApiEr
 pub async fn resume(State(app): State<Arc<App>>) -> Result<Json<ChatState>, ApiError> {
     let desk = app.desk()?;
     desk.pause(false);
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Drops all that waits, paid items included; what is playing goes on.
 #[utoipa::path(post, path = "/v1/chat/clear", tag = "chat", operation_id = "clear",
     responses((status = 200, body = Cleared, description = "How many items that were"), ChatErrors))]
 pub async fn clear(State(app): State<Arc<App>>) -> Result<Json<Cleared>, ApiError> {
-    Ok(Json(Cleared { cleared: app.desk()?.clear() }))
+    let desk = app.desk()?;
+    let cleared = desk.clear();
+    desk.settled().await;
+    Ok(Json(Cleared { cleared }))
 }
 
 /// Sets the volume of all overlays.
@@ -325,7 +330,7 @@ pub async fn volume(State(app): State<Arc<App>>, request: Request) -> Result<Jso
         return Err(Error::invalid("invalid_value", Some("volume"), "\"volume\" must be a number from 0 to 1").into());
     }
     desk.set_volume(loudness.volume);
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Mutes a user, and takes back what of theirs was not said; or unmutes.
@@ -339,6 +344,7 @@ pub async fn mute_user(State(app): State<Arc<App>>, request: Request) -> Result<
     let (platform, id) = chat_message::user(&who.platform, &who.user, who.user_id)?;
     let muted = who.muted.unwrap_or(true);
     let withdrawn = desk.mute(platform, id.as_deref(), &who.user, muted);
+    desk.settled().await;
     Ok(Json(MutedUser { muted, withdrawn }))
 }
 
@@ -366,7 +372,7 @@ pub async fn approve(State(app): State<Arc<App>>, request: Request) -> Result<Js
     let desk = app.desk()?;
     let (which, _) = read::<WhichItem>(&app, request).await?;
     desk.approve(&which.id)?;
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
 }
 
 /// Refuses an item that waits for approval.
@@ -377,7 +383,13 @@ pub async fn reject(State(app): State<Arc<App>>, request: Request) -> Result<Jso
     let desk = app.desk()?;
     let (which, _) = read::<WhichItem>(&app, request).await?;
     desk.reject(&which.id)?;
-    Ok(Json(desk.state()))
+    Ok(now(desk).await)
+}
+
+/// How the chat is, once that is on the disk.
+async fn now(desk: &Desk) -> Json<ChatState> {
+    desk.settled().await;
+    Json(desk.state())
 }
 
 impl App {

@@ -172,6 +172,7 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Resp
     let (start, _) = chat::read::<Start>(&app, request).await?;
     let engine = models::engine_of(&app.speech.engines(), start.engine.as_deref())?;
     let channel = desk.start(start.platform.into(), &start.channel, start.voice_id.as_deref(), engine)?;
+    desk.settled().await;
     Ok((StatusCode::ACCEPTED, Json(Status { status: "started", channel: Some(channel) })).into_response())
 }
 
@@ -184,7 +185,9 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let desk = app.desk()?;
     let (stop, _) = chat::read::<Stop>(&app, request).await?;
-    Ok(if desk.stop(Some(stop.platform.into()), Some(&stop.channel)) {
+    let stopped = desk.stop(Some(stop.platform.into()), Some(&stop.channel));
+    desk.settled().await;
+    Ok(if stopped {
         (StatusCode::ACCEPTED, Json(Status { status: "stopped", channel: Some(stop.channel) })).into_response()
     } else {
         Json(Status { status: "idle", channel: None }).into_response()

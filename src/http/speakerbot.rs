@@ -120,6 +120,7 @@ async fn act(desk: &Arc<Desk>, asked: Asked) -> Result<(), Error> {
         },
         other => return refused(format!("{other:?} is not known here")),
     }
+    desk.settled().await;
     Ok(())
 }
 
