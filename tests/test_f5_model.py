@@ -16,7 +16,7 @@ pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
 from ishowtts.engines import f5_reference  # noqa: E402
-from ishowtts.engines.f5 import attention, elementwise, mel, precision, schedule, vocos  # noqa: E402
+from ishowtts.engines.f5 import attention, convolution, elementwise, mel, precision, schedule, vocos  # noqa: E402
 from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
 from ishowtts.engines.f5.config import MAX_FRAMES, architecture  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
@@ -235,16 +235,47 @@ class TestPacking:
         pack = lay_out([30, 7, 100], [True, False, True], rotary_table(torch.ones(8), 200, torch.device("cpu")))
         hidden = torch.from_numpy(np.random.default_rng(0).standard_normal((pack.tokens, 64)).astype(np.float32))
         with torch.inference_mode():
-            assert relative(dit._place_together(hidden, pack), dit._place(hidden, pack)) < 1e-6
+            assert relative(dit.placed.together(hidden, pack), dit.placed(hidden, pack)) < 1e-6
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_reordered_weights_are_the_same_convolution(self, dtype: torch.dtype) -> None:
+        """And so is what remains where torch cannot reorder them."""
+        noise = torch.Generator().manual_seed(0)
+        shape = (64, 64 // convolution.GROUPS, convolution.KERNEL)
+        pairs = [(torch.randn(shape, generator=noise) * 0.1, torch.randn(64, generator=noise)) for _ in range(2)]
+        hidden = torch.randn(50, 64, generator=noise)
+        pack = lay_out([9, 41], [False, False], rotary_table(torch.ones(8), 50, torch.device("cpu")))
+        assert convolution.can_prepack(dtype), "this torch has what ours is built on"
+        found = convolution.PositionalConvolution([(w.to(dtype), b.to(dtype)) for w, b in pairs])(
+            hidden.to(dtype), pack
+        )
+        wanted = []
+        for start, end in pack.segments:
+            x = hidden[start:end].t()[None]
+            for weight, bias in pairs:
+                x = torch.nn.functional.conv1d(x, weight, bias, padding=convolution.REACH, groups=convolution.GROUPS)
+                x = torch.nn.functional.mish(x)
+            wanted.append(x[0].t())
+        assert relative(found, torch.cat(wanted)) < (1e-6 if dtype == torch.float32 else 0.02)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(convolution, "can_prepack", lambda dtype: False)
+            assert relative(convolution.PositionalConvolution(pairs)(hidden, pack), torch.cat(wanted)) < 1e-6
+
+    def test_mish(self) -> None:
+        x = torch.cat((torch.linspace(-30, 30, 6001), torch.tensor([-1e30, 88.0, 1e30, float("inf")])))
+        found, wanted = convolution.mish(x.clone()), torch.nn.functional.mish(x.double())
+        assert float(((found.double() - wanted) / wanted.abs().clamp(min=1))[:-1].abs().max()) < 1e-6
+        assert float(found[-1]) == float("inf")
+        assert bool(convolution.mish(torch.tensor([float("nan")])).isnan())
 
     def test_not_a_number_stays_with_its_owner_in_a_row_of_gaps(self, dit: DiT) -> None:
         """Zero times it is no zero."""
         pack = lay_out([30, 20, 40], [False, False, False], rotary_table(torch.ones(8), 200, torch.device("cpu")))
         hidden = torch.from_numpy(np.random.default_rng(0).standard_normal((pack.tokens, 64)).astype(np.float32))
         with torch.inference_mode():
-            wanted = dit._place_together(hidden, pack)
+            wanted = dit.placed.together(hidden, pack)
             hidden[30:50] = float("nan")
-            found = dit._place_together(hidden, pack)
+            found = dit.placed.together(hidden, pack)
         assert torch.isnan(found[30:50]).all()
         assert torch.equal(found[:30], wanted[:30])
         assert torch.equal(found[50:], wanted[50:])
@@ -258,6 +289,15 @@ class TestPacking:
         for number, (start, end) in enumerate(pack.spans):
             alone = elementwise.EAGER.norm(hidden[start:end], rows[0, number], rows[1, number], torch.float32)
             assert relative(by_row[start:end], alone) < 1e-6
+
+    @pytest.mark.parametrize("cores", [1, 2, 3, 8])
+    def test_every_core_has_as_many_heads(self, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+        for frames in range(8, 2000, 24):
+            some = attention._heads_at_once(16, 2 * frames * frames)
+            assert some in (1, 16) or some % cores == 0
+            held = min(16, max(1, attention._SCORES_BYTES // (2 * frames * frames)))
+            assert some < held + cores
 
     @pytest.mark.parametrize("attend", [attention.products, attention.fused])
     @pytest.mark.parametrize("frames", [[50], [40, 40], [30, 77, 1]])

@@ -64,7 +64,7 @@ def weigh(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, 
     heads, frames, _ = q.shape
     by_head = out.transpose(0, 1)
     bytes_each = frames * frames * q.element_size()
-    some = max(1, min(heads, _SCORES_BYTES // bytes_each))
+    some = _heads_at_once(heads, bytes_each)
     rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
     sums = q.new_empty(heads, frames, 1)
     for head in range(0, heads, some):
@@ -79,6 +79,17 @@ def weigh(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, 
             sums[head : head + some, row:last] = total
             torch.div(torch.bmm(weights, values), total, out=by_head[head : head + some, row:last])
     return sums
+
+
+def _heads_at_once(heads: int, bytes_each: int) -> int:
+    """As many as the cache holds, in parts of one size in which every core has as many heads: what is left over would
+    keep one of them waiting."""
+    some = max(1, min(heads, _SCORES_BYTES // bytes_each))
+    if some == 1:
+        return 1
+    cores: int = torch.get_num_threads()
+    even = -(-heads // -(-heads // some))
+    return min(heads, -(-even // cores) * cores)
 
 
 def fused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, pack: Pack) -> torch.Tensor:

@@ -13,23 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from ishowtts.engines.f5 import attention, elementwise, modulation, schedule, text_embedding
 from ishowtts.engines.f5 import checkpoint as checkpoints
 from ishowtts.engines.f5.block import Block, FloatBlock, Fp8Block, Int8Block, Table, Vectors
 from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import MAX_FRAMES, Architecture
+from ishowtts.engines.f5.convolution import GROUPS, KERNEL, REACH, PositionalConvolution
 from ishowtts.engines.f5.graphs import Graphs, Sizes
 from ishowtts.engines.f5.linear import Linear
 from ishowtts.engines.f5.pack import Pack, lay_out, rotary_table
-from ishowtts.engines.f5.precision import Precision, exact
+from ishowtts.engines.f5.precision import Precision
 from ishowtts.engines.f5.text_embedding import Ids, TextEmbedding
-
-_CONV_KERNEL = 31
-CONV_REACH = _CONV_KERNEL // 2
-"""Frames that the positional convolution looks to either side."""
-_CONV_GROUPS = 16
 
 
 @dataclass(frozen=True)
@@ -99,13 +94,10 @@ class DiT:
             self._from_reference = projection[:, mel : 2 * mel].t().contiguous()
             self._from_text = projection[:, 2 * mel :].t().contiguous()
             self._bias = read("input_embed.proj.bias").clone()
-            self._convolutions = [
-                tuple(
-                    read(f"input_embed.conv_pos_embed.conv1d.{index}.{part}").to(dtype, copy=True)
-                    for part in ("weight", "bias")
-                )
-                for index in (0, 2)
-            ]
+            names = [f"input_embed.conv_pos_embed.conv1d.{index}." for index in (0, 2)]
+            self.placed = PositionalConvolution(
+                [(read(n + "weight").to(dtype, copy=True), read(n + "bias").to(dtype, copy=True)) for n in names]
+            )
             kinds: dict[str, Callable[..., Block]] = {"int8": Int8Block, "fp8": Fp8Block}
             block = kinds.get(precision.name, FloatBlock)
             self._blocks = [
@@ -119,10 +111,9 @@ class DiT:
     def nbytes(self) -> int:
         """Of what is kept of the weights."""
         own = (self._from_noise, self._from_reference, self._from_text, self._bias, self._angles)
-        convolutions = sum(tensor.nbytes for pair in self._convolutions for tensor in pair)
         blocks = sum(block.nbytes for block in self._blocks)
         skip = 0 if self._skip is None else self._skip.nbytes
-        kept = sum(tensor.nbytes for tensor in own) + convolutions + blocks + skip + self._out.nbytes
+        kept = sum(tensor.nbytes for tensor in own) + self.placed.nbytes + blocks + skip + self._out.nbytes
         return int(kept + self.text.nbytes + self.modulations.nbytes)
 
     @property
@@ -138,7 +129,7 @@ class DiT:
     @property
     def sizes(self) -> Sizes:
         config = self.config
-        return Sizes(config.dim, config.depth * 6 + 2, config.dim_head // 2, CONV_REACH)
+        return Sizes(config.dim, config.depth * 6 + 2, config.dim_head // 2, REACH)
 
     def prompt(self, ids: Ids, reference: torch.Tensor, frames: int) -> Prompt:
         """``reference``: the mel of the clip, ``[reference frames, mel_dim]``, not longer than ``frames``."""
@@ -160,7 +151,7 @@ class DiT:
     def core(self, hidden: torch.Tensor, rows: Sequence[torch.Tensor] | torch.Tensor, pack: Pack) -> torch.Tensor:
         """From projected inputs, float32 ``[tokens, dim]``, to flows ``[tokens, mel_dim]``. ``rows``: the modulations
         of each request, or one tensor of all, in which each token then finds its own."""
-        hidden = hidden + self._place(hidden, pack).float()
+        hidden = hidden + self.placed(hidden.to(self.precision.dtype), pack).float()
         residual = hidden.clone() if self._skip is not None else None
         for index, block in enumerate(self._blocks):
             hidden = block(hidden, self._vectors(rows, index, pack), pack)
@@ -194,31 +185,6 @@ class DiT:
             self._pack = key, lay_out(frames, guided, self._angles)
         return self._pack[1]
 
-    def _place(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
-        """The positional convolution, which must not look across segments."""
-        hidden = hidden.to(self.precision.dtype)
-        if self.precision.device.type == "cpu" and not pack.fixed:
-            return torch.cat([self._convolve(hidden[start:end].t()[None])[0].t() for start, end in pack.segments])
-        return self._place_together(hidden, pack)
-
-    def _place_together(self, hidden: torch.Tensor, pack: Pack) -> torch.Tensor:
-        """All segments in one row, with zeros between them as wide as the kernel reaches."""
-        places, length = pack.gapped(CONV_REACH)
-        row = hidden.new_zeros(length, hidden.shape[1])
-        row[places] = hidden
-        gaps = torch.ones(length, dtype=torch.bool, device=hidden.device)
-        gaps[places] = False
-        return self._convolve(row.t()[None], gaps)[0].t()[places]
-
-    @exact()
-    def _convolve(self, x: torch.Tensor, gaps: torch.Tensor | None = None) -> torch.Tensor:
-        for number, (weight, bias) in enumerate(self._convolutions):
-            if number and gaps is not None:
-                # Not a product with zero: what is no number would stay none, and reach the next segment.
-                x = x.masked_fill(gaps, 0.0)
-            x = F.mish(F.conv1d(x, weight, bias, padding=CONV_REACH, groups=_CONV_GROUPS))
-        return x
-
 
 def shapes(config: Architecture, vocabulary_size: int) -> dict[str, tuple[int, ...]]:
     """Every tensor of the model, as upstream names it, and its shape."""
@@ -232,7 +198,7 @@ def shapes(config: Architecture, vocabulary_size: int) -> dict[str, tuple[int, .
         "proj_out.bias": (config.mel_dim,),
     }
     for index in (0, 2):
-        wanted[f"input_embed.conv_pos_embed.conv1d.{index}.weight"] = (dim, dim // _CONV_GROUPS, _CONV_KERNEL)
+        wanted[f"input_embed.conv_pos_embed.conv1d.{index}.weight"] = (dim, dim // GROUPS, KERNEL)
         wanted[f"input_embed.conv_pos_embed.conv1d.{index}.bias"] = (dim,)
     if config.long_skip:
         wanted["long_skip_connection.weight"] = (dim, 2 * dim)

@@ -28,6 +28,7 @@ LEAST_SCALE = 1e-8
 GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
 GELU_CUBE = 0.044715 * GELU_SLOPE
 LOG2_E = math.log2(math.e)
+_TOKENS_AT_ONCE = 256
 
 Quantised = tuple[torch.Tensor, torch.Tensor]
 """Tokens in int8 or float8 and float32 scales ``[tokens, 1]``."""
@@ -70,23 +71,25 @@ class Elementwise:
 
 def _norm(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     dim = h.shape[-1:]
+    if scale.ndim == 1 and dtype != h.dtype and h.device.type == "cpu":
+        # Some tokens at a time: their norms are in the cache when they are rounded.
+        out = torch.empty(h.shape, dtype=dtype)
+        for some, rounded in zip(h.split(_TOKENS_AT_ONCE), out.split(_TOKENS_AT_ONCE), strict=True):
+            rounded.copy_(F.layer_norm(some, dim, scale, shift, EPSILON))
+        return out
     if scale.ndim == 1:
         return F.layer_norm(h, dim, scale, shift, EPSILON).to(dtype)
     return torch.addcmul(shift, F.layer_norm(h, dim, None, None, EPSILON), scale).to(dtype)
 
 
 def _rope(qkv: torch.Tensor, cis: torch.Tensor, heads: int, positioned: int) -> torch.Tensor:
-    # One complex product turns all pairs.
-    tokens = qkv.shape[0]
-    x = qkv.view(tokens, 3, heads, -1)
-    dim = x.shape[-1]
-    out = qkv.new_empty(3, heads, tokens, dim)
-    turned = torch.view_as_complex(x[:, :2, :positioned].float().view(tokens, 2, positioned, dim // 2, 2))
-    turned = turned * torch.view_as_complex(cis)[:, None, None]
-    out[:2, :positioned] = torch.view_as_real(turned).flatten(-2).permute(1, 2, 0, 3)
-    if positioned < heads:
-        out[:2, positioned:] = x[:, :2, positioned:].permute(1, 2, 0, 3)
-    out[2] = x[:, 2].transpose(0, 1)
+    # Heads apart first: what then turns them, one complex product for all pairs, reads and writes one behind the other.
+    out = qkv.view(qkv.shape[0], 3, heads, -1).permute(1, 2, 0, 3).contiguous()
+    turns = torch.view_as_complex(cis)
+    for part in out[:2, :positioned]:
+        turned = part.to(torch.float32, copy=True)
+        torch.view_as_complex(turned.view(*turned.shape[:2], -1, 2)).mul_(turns)
+        part.copy_(turned)
     return out
 
 
