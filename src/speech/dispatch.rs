@@ -213,14 +213,16 @@ impl Link {
         Warm { prepared: if loaded { self.conditionings.settled(&pinned) } else { 0 }, of: pinned.len() }
     }
 
-    /// Queues the segments of `task`; the caller tells the job of it (`Job::add_part`).
+    /// Queues the segments of `task`; the caller tells the job of it (`Job::add_part`). Where the engine is free they go to
+    /// it in the moment in which they came, so that none of these is told that it waited too long.
     ///
     /// # Errors
     /// `Busy`, or what `info` says.
     pub fn submit(&self, task: Task, order: Order) -> Result<RequestId, Error> {
         self.info()?;
-        let id = {
-            let mut core = self.core.lock();
+        let (id, expired) = {
+            let mut guard = self.core.lock();
+            let core = &mut *guard;
             let closing = core.closing;
             let Some(scheduler) = core.scheduler.as_mut().filter(|_| !closing) else {
                 return Err(Error::ShuttingDown);
@@ -241,9 +243,9 @@ impl Link {
             }
             let left = task.segments.len();
             core.tasks.insert(id, (task, left));
-            id
+            (id, self.plan(core, now))
         };
-        self.pump();
+        self.give_up(expired);
         Ok(id)
     }
 
@@ -310,44 +312,52 @@ impl Link {
 
     /// Sends the next plan, unless a step is running. May end jobs: no lock of one may be held.
     pub fn pump(&self) {
-        let mut expired = Vec::new();
-        {
-            let mut guard = self.core.lock();
-            let core = &mut *guard;
-            if core.stepping_since.is_some() || core.closing {
-                return;
-            }
-            let Some(scheduler) = core.scheduler.as_mut() else { return };
-            let plan = scheduler.plan(self.now());
-            for (slot, ticket) in plan.cancel {
-                core.tickets.remove(&ticket);
-                self.host().send(Command::Cancel { slot, ticket });
-            }
-            for admission in plan.admit {
-                let Some((task, _)) = core.tasks.get(&admission.request) else { continue };
-                let index = task.segments[admission.segment];
-                let segment = Arc::clone(&task.job.line(index).segment);
-                core.tickets.insert(admission.ticket, (admission.request, index));
-                self.host().send(Command::Admit {
-                    slot: admission.slot,
-                    ticket: admission.ticket,
-                    budget_ms: segment.timed.then_some(admission.budget_ms),
-                    segment,
-                    conditioning: task.prepared.conditioning.id,
-                });
-            }
-            if !plan.advance.is_empty() {
-                core.stepping_since = Some(Instant::now());
-                self.host().send(Command::Advance(plan.advance));
-            }
-            // After the segments that spoke with them were cancelled.
-            for conditioning in self.conditionings.take_dropped() {
-                self.host().send(Command::Forget(conditioning));
-            }
-            self.gauges.planned(scheduler);
-            expired.extend(plan.expired.iter().filter_map(|request| core.tasks.remove(request)));
+        let expired = {
+            let mut core = self.core.lock();
+            let now = self.now();
+            self.plan(&mut core, now)
+        };
+        self.give_up(expired);
+    }
+
+    /// As `pump`, but for the tasks that waited too long: they are to be given up once `core` is let go.
+    fn plan(&self, core: &mut Core, now: Duration) -> Vec<Task> {
+        if core.stepping_since.is_some() || core.closing {
+            return Vec::new();
         }
-        for (task, _) in expired {
+        let Some(scheduler) = core.scheduler.as_mut() else { return Vec::new() };
+        let plan = scheduler.plan(now);
+        for (slot, ticket) in plan.cancel {
+            core.tickets.remove(&ticket);
+            self.host().send(Command::Cancel { slot, ticket });
+        }
+        for admission in plan.admit {
+            let Some((task, _)) = core.tasks.get(&admission.request) else { continue };
+            let index = task.segments[admission.segment];
+            let segment = Arc::clone(&task.job.line(index).segment);
+            core.tickets.insert(admission.ticket, (admission.request, index));
+            self.host().send(Command::Admit {
+                slot: admission.slot,
+                ticket: admission.ticket,
+                budget_ms: segment.timed.then_some(admission.budget_ms),
+                segment,
+                conditioning: task.prepared.conditioning.id,
+            });
+        }
+        if !plan.advance.is_empty() {
+            core.stepping_since = Some(Instant::now());
+            self.host().send(Command::Advance(plan.advance));
+        }
+        // After the segments that spoke with them were cancelled.
+        for conditioning in self.conditionings.take_dropped() {
+            self.host().send(Command::Forget(conditioning));
+        }
+        self.gauges.planned(scheduler);
+        plan.expired.iter().filter_map(|request| core.tasks.remove(request)).map(|(task, _)| task).collect()
+    }
+
+    fn give_up(&self, expired: Vec<Task>) {
+        for task in expired {
             task.job.fail(Error::Deadline { waited: self.bounds.max_wait });
         }
     }
