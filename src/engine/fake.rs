@@ -21,21 +21,36 @@ use super::{
 /// Holds every step back until a test lets it go.
 #[derive(Debug, Default)]
 pub struct Gate {
-    permits: Mutex<usize>,
+    state: Mutex<Permits>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Permits {
+    left: usize,
+    /// Steps that stand before the gate.
+    waiting: usize,
 }
 
 impl Gate {
     /// Lets this many further steps run.
     pub fn open(&self, steps: usize) {
-        *self.permits.lock() += steps;
+        self.state.lock().left += steps;
         self.changed.notify_all();
     }
 
+    /// Whether a step waits to be let go: whatever is asked for now comes after it.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.state.lock().waiting > 0
+    }
+
     fn pass(&self) {
-        let mut permits = self.permits.lock();
-        self.changed.wait_while(&mut permits, |left| *left == 0);
-        *permits -= 1;
+        let mut state = self.state.lock();
+        state.waiting += 1;
+        self.changed.wait_while(&mut state, |state| state.left == 0);
+        state.waiting -= 1;
+        state.left -= 1;
     }
 }
 

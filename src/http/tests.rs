@@ -8,7 +8,7 @@ mod server;
 mod speaking;
 mod websocket;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -27,6 +27,8 @@ use crate::{
     voices::Store,
 };
 
+/// Only reached when something is broken: machines may be slow, and stall.
+const SOON: Duration = Duration::from_secs(60);
 const THREE: &str = "One is the first sentence of all. Two is the second sentence here. Three is the last sentence.";
 
 /// Voices as loud as they are: nothing is said to measure them.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Nothing here waits for so long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(in crate::chat) struct Listening {
     pub handle: Handle,

@@ -1,7 +1,5 @@
 //! `/v1/chat` against the fake engine, with a database.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -11,8 +9,6 @@ use crate::{
     chat::{Connection, ConnectionStatus, Connector, Desk, Event, Platform},
     error::Error,
 };
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// Every channel but "nobody" is there at once, in lower case.
 struct Tapped;

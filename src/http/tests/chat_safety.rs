@@ -1,7 +1,5 @@
 //! What must not reach the stream: names, people and engines that would embarrass whoever streams.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::{
@@ -175,7 +173,7 @@ async fn what_was_paid_for_is_not_given_up_because_an_engine_stumbled() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), heard).await.expect("it is spoken");
+    tokio::time::timeout(SOON, heard).await.expect("it is spoken");
     assert_eq!(chat.ack(&item["id"], "finished").await["counted"], true);
 }
 

@@ -10,14 +10,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{THREE, service};
+use super::{SOON, THREE, service};
 use crate::{
     config::Config,
     engine::{FakeOptions, Gate},
     http::serve,
 };
-
-pub(super) const SOON: Duration = Duration::from_secs(10);
 
 pub(super) struct Server {
     pub address: SocketAddr,
@@ -66,6 +64,13 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 fn speech_request(text: &str) -> String {
     let body = serde_json::json!({ "input": text }).to_string();
     format!("POST /v1/audio/speech HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Until a step stands at the gate.
+async fn reached(gate: &Gate) {
+    while !gate.is_reached() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -160,8 +165,8 @@ async fn a_client_that_hangs_up_before_the_first_sound_gives_its_place_back() {
         let answer = read_until(&mut stream, b"\r\n\r\n").await;
         answer.starts_with(format!("HTTP/1.1 {expected}").as_bytes())
     };
-    // Nothing has come out of the engine yet, so the place is taken as soon as the server has read the request.
-    while !status("429").await {}
+    timeout(SOON, reached(&gate)).await.expect("its first segment goes to the engine");
+    assert!(status("429").await, "nothing has come out of the engine yet");
     drop(leaving);
     gate.open(100);
     while !status("200").await {}

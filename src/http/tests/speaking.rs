@@ -1,13 +1,13 @@
 //! `POST /v1/audio/speech` when there is an engine.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::body::Body;
 use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::{Answer, THREE, app, app_with, post, request};
+use super::{Answer, SOON, THREE, app, app_with, post, request};
 use crate::{
     config::Config,
     engine::{FakeOptions, Gate},
@@ -260,6 +260,6 @@ async fn a_client_that_leaves_gives_its_place_back() {
     drop(response.await.expect("no panic"));
     // One step for what was running when the client left, the other for the one that comes next.
     gate.open(2);
-    let next = tokio::time::timeout(Duration::from_secs(10), say(&app, json!({"input": "Number two."}))).await;
+    let next = tokio::time::timeout(SOON, say(&app, json!({"input": "Number two."}))).await;
     assert_eq!(next.expect("in time").status, 200);
 }

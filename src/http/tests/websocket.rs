@@ -10,10 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, protocol::CloseFrame},
 };
 
-use super::{
-    THREE,
-    server::{SOON, Server},
-};
+use super::{SOON, THREE, server::Server};
 use crate::{
     config::Config,
     engine::{FakeOptions, Gate},
