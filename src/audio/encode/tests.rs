@@ -273,8 +273,11 @@ proptest! {
         prop_oneof![-3f32..3.0, -f32::MAX..f32::MAX, Just(f32::NAN), Just(f32::NEG_INFINITY)], 0..6_000))
     {
         for format in Format::ALL {
-            let file = file(&(*format).into(), &sound);
-            prop_assert!(!file.is_empty() || sound.is_empty(), "{:?}", format);
+            let spec = Spec::from(*format);
+            let file = file(&spec, &sound);
+            // At a lower rate, less than half a sample is none.
+            let samples = (sound.len() as f64 * f64::from(spec.rate_hz(RATE_HZ)) / f64::from(RATE_HZ)).round();
+            prop_assert!(!file.is_empty() || samples == 0.0, "{:?}", format);
             if *format != Format::WavF32 && header_bytes(*format) > 0 && !sound.is_empty() {
                 prop_assert!(decoded(&file).0.iter().all(|sample| sample.abs() <= 1.0), "{:?}", format);
             }
