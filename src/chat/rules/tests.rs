@@ -1,4 +1,4 @@
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use proptest::prelude::*;
 
@@ -19,6 +19,15 @@ pub(super) fn message(text: &str) -> Message {
         kind: Kind::Chat,
         sent_at: None,
     }
+}
+
+/// In one of a few tries: a machine that stalls meanwhile does not make the work long.
+pub(super) fn takes_less_than(bound: Duration, work: impl Fn()) -> bool {
+    (0..5).any(|_| {
+        let begun = Instant::now();
+        work();
+        begun.elapsed() < bound
+    })
 }
 
 pub(super) fn of(kind: Kind, text: &str) -> Message {
@@ -369,9 +378,8 @@ proptest! {
     #[test]
     fn hostile_patterns_take_linear_time(size in 1..4_000usize) {
         let rules = rules(|settings| settings.banned_patterns = vec!["(a+)+$".into(), "(a|aa)*b".into()]);
-        let begun = std::time::Instant::now();
-        verdict(&rules, &message(&"a".repeat(size)));
-        prop_assert!(begun.elapsed() < Duration::from_secs(2));
+        let message = message(&"a".repeat(size));
+        prop_assert!(takes_less_than(Duration::from_secs(2), || drop(verdict(&rules, &message))));
     }
 }
 
@@ -384,7 +392,7 @@ fn figure() {
     let lines =
         ["hello chat, what a game!", "LOOOOL that was sooo close https://example.org", "今天天气真好，我们出去玩吧 😀"];
     let mut memory = Memory::default();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     const ROUNDS: u64 = 20_000;
     for round in 0..ROUNDS {
         let mut message = message(lines[usize::try_from(round).unwrap() % lines.len()]);
