@@ -98,6 +98,11 @@ $(TOOLS_DIR)/bin/cargo-deny:
 
 test: test-rust test-python test-binary
 
+# What an engine would set while other tests' threads read the environment, which C libraries do not survive.
+test-rust: export OMP_NUM_THREADS ?= 1
+test-rust: export OPENBLAS_NUM_THREADS ?= 1
+test-rust: export MKL_NUM_THREADS ?= 1
+test-rust: export NUMEXPR_NUM_THREADS ?= 1
 test-rust: $(VENV)/.native
 	@$(PREFLIGHT) rust libpython
 	@if cargo nextest --version >/dev/null 2>&1; then \

@@ -188,6 +188,16 @@ class TestReadiness:
         runtime.wait_ready(LIMIT_S)
         assert runtime.engines()[0]["max_segment_chars"] == 200
 
+    def test_the_environment_stays_as_it_is_once_there_are_threads(self, tmp_path: Path) -> None:
+        code = (
+            "import os, sys\nchanges = []\n"
+            "for name in list(os.environ):\n    if name.endswith('_NUM_THREADS'): del os.environ[name]\n"
+            "sys.addaudithook(lambda event, what: changes.append(what[0]) if event == 'os.putenv' else None)\n"
+            "runtime = ishowtts.Runtime(config)\nprint(b'OMP_NUM_THREADS' in changes)\nchanges.clear()\n"
+            "runtime.wait_ready()\nprint(changes)"
+        )
+        assert child(tmp_path, code).communicate(timeout=LIMIT_S)[0] == "True\n[]\n"
+
 
 class TestSignals:
     @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

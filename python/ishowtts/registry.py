@@ -39,6 +39,16 @@ def available() -> list[Available]:
     return [_describe(point) for point in _points().values()]
 
 
+def share_threads(threads: int) -> None:
+    """Tells the numeric libraries how many threads they may have; what was set before stays.
+
+    To be called before there are other threads: C libraries read the environment without a lock, and crash where it
+    moves meanwhile.
+    """
+    for variable in _THREAD_VARIABLES:
+        os.environ.setdefault(variable, str(max(1, threads)))
+
+
 def load(name: str, options: Mapping[str, object], threads: int) -> Engine:
     """Imports and loads the engine ``name``.
 
@@ -49,8 +59,7 @@ def load(name: str, options: Mapping[str, object], threads: int) -> Engine:
     point = points.get(name)
     if point is None:
         raise InvalidSetting(_unknown(name, list(points)))
-    for variable in _THREAD_VARIABLES:
-        os.environ.setdefault(variable, str(max(1, threads)))
+    share_threads(threads)
     package = _describe(point).package
     try:
         make = point.load()

@@ -225,6 +225,8 @@ impl Runtime {
     #[new]
     fn new(py: Python<'_>, config: &Config) -> PyResult<Self> {
         let config = config.shared();
+        // Here, as this changes the environment, which threads that are started from now on read.
+        py.import("ishowtts.registry")?.call_method1("share_threads", (config.threads(),))?;
         let inner = py.detach(|| Inner::new(config))?;
         Ok(Self { inner })
     }
