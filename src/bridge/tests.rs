@@ -11,13 +11,11 @@ use std::{
     time::Duration,
 };
 
-use pyo3::prelude::*;
-use tempfile::TempDir;
-
 use crate::{
     engine::{Command, ConditioningId, Event, EventSink, FaultKind, Host, Segment, Ticket},
     voices::Voice,
 };
+use pyo3::prelude::*;
 
 /// Only reached when something is broken.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,19 +28,38 @@ impl EventSink for Channel {
     }
 }
 
+/// An installed package that is on no disk.
+const INSTALLED: &std::ffi::CStr = c"
+import importlib.metadata, sys
+
+FILES = {
+    'METADATA': 'Metadata-Version: 2.1\\nName: fake-for-tests\\nVersion: 1.0\\n',
+    'entry_points.txt': '[ishowtts.engines]\\nfake = ishowtts.engines.fake:load\\n',
+}
+
+class Installed(importlib.metadata.Distribution):
+    def read_text(self, filename):
+        return FILES.get(filename)
+
+    def locate_file(self, path):
+        raise FileNotFoundError(path)
+
+class Finder(importlib.metadata.DistributionFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        return None
+
+    def find_distributions(self, context=None):
+        return iter([Installed()])
+
+sys.meta_path.append(Finder())
+";
+
 /// Makes the package, NumPy and an entry point for `fake` known to an embedded interpreter, as installing would.
 fn python() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         Python::initialize();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let installed = TempDir::new().expect("a temporary directory").keep();
-        let metadata = installed.join("fake_for_tests-1.0.dist-info");
-        std::fs::create_dir(&metadata).expect("a directory");
-        std::fs::write(metadata.join("METADATA"), "Metadata-Version: 2.1\nName: fake-for-tests\nVersion: 1.0\n")
-            .expect("a file");
-        let points = "[ishowtts.engines]\nfake = ishowtts.engines.fake:load\n";
-        std::fs::write(metadata.join("entry_points.txt"), points).expect("a file");
         Python::attach(|py| -> PyResult<()> {
             let sys = py.import("sys")?;
             let version: (u8, u8) =
@@ -51,10 +68,9 @@ fn python() {
             let path = sys.getattr("path")?;
             // As strings: Python passes over path objects there.
             path.call_method1("insert", (0, root.join("python").to_string_lossy()))?;
-            path.call_method1("insert", (0, installed.to_string_lossy()))?;
             path.call_method1("append", (packages.to_string_lossy(),))?;
             py.import("numpy")?;
-            Ok(())
+            PyModule::from_code(py, INSTALLED, c"installed.py", c"installed").map(drop)
         })
         .expect("NumPy; `make test` installs it in .venv");
     });
