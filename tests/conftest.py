@@ -43,7 +43,9 @@ def chromium() -> Iterator[Callable[..., Any]]:
 
         def launched(*arguments: str) -> Any:
             browser = play.chromium.launch(
-                executable_path=program, args=["--no-sandbox", "--mute-audio", "--disable-dev-shm-usage", *arguments]
+                executable_path=program,
+                args=["--no-sandbox", "--mute-audio", "--disable-dev-shm-usage", *arguments],
+                timeout=120_000,
             )
             stack.callback(browser.close)
             return browser

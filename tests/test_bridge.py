@@ -136,7 +136,7 @@ class TestStreams:
         assert sum(map(len, opened().speak("Hello \ud800 there."))) > 0
 
     def test_closing_ends_streams(self, opened: Open) -> None:
-        runtime = opened("step_ms = 50")
+        runtime = opened("step_ms = 1000")
         stream = runtime.speak("word " * 2000)
         next(stream)
         threading.Timer(0.1, runtime.close).start()
@@ -147,22 +147,24 @@ class TestStreams:
         assert raised.value.code == "shutting_down"
 
     def test_dropping_everything_ends_the_threads(self, opened: Open, tmp_path: Path) -> None:
-        def engine_threads() -> int:
-            count = 0
+        def engine_threads() -> set[str]:
+            found = set()
             for path in Path("/proc/self/task").glob("*/comm"):
                 # A thread may end while it is looked at.
                 with suppress(FileNotFoundError, ProcessLookupError):
-                    count += path.read_text().startswith(("engine-", "prepare-"))
-            return count
+                    if path.read_text().startswith(("engine-", "prepare-")):
+                        found.add(path.parent.name)
+            return found
 
+        # Of other tests' engines, some of which may be ending.
         before = engine_threads()
         runtime = ishowtts.Runtime(config(tmp_path, 'engine = "fake"\n'))
         stream = runtime.speak("word " * 100)
         next(stream)
-        assert engine_threads() == before + 2
+        wait_until(lambda: len(engine_threads() - before) == 2, "the engine's threads have their names")
         del runtime, stream
         gc.collect()
-        wait_until(lambda: engine_threads() == before, "the engine's threads have ended")
+        wait_until(lambda: engine_threads() <= before, "the engine's threads have ended")
 
 
 class TestReadiness:
@@ -181,7 +183,7 @@ class TestReadiness:
         assert "told to fail" not in engine["reason"]
 
     def test_waiting_has_an_end(self, opened: Open) -> None:
-        runtime = opened("load_ms = 600")
+        runtime = opened("load_ms = 3000")
         with pytest.raises(TimeoutError):
             runtime.wait_ready(0.05)
         assert runtime.engines()[0]["state"] == "loading"
@@ -262,7 +264,7 @@ class TestExit:
         assert process.communicate(timeout=LIMIT_S)[0] == "True\n"
         assert process.returncode == 0
 
-    @pytest.mark.parametrize(("marker", "limit_s"), [("break", 100), ("hang", 1)])
+    @pytest.mark.parametrize(("marker", "limit_s"), [("break", 100), ("hang", 3)])
     def test_a_lost_engine_is_70(self, tmp_path: Path, marker: str, limit_s: int) -> None:
         code = (
             "import os, threading\n"
@@ -271,7 +273,7 @@ class TestExit:
             f"    try: list(runtime.speak('Say [{marker}].'))\n"
             "    except ishowtts.SpeechError as error: print(error.code, flush=True)\n"
             "asker = threading.Thread(target=ask, daemon=True); asker.start()\n"
-            "code = runtime.serve(); asker.join(10); os._exit(code)"
+            "code = runtime.serve(); asker.join(30); os._exit(code)"
         )
         process = child(tmp_path, code, f"[speech]\nmax_step_s = {limit_s}")
         heard, log = process.communicate(timeout=LIMIT_S)
@@ -286,7 +288,7 @@ class TestExit:
             f"ask = lambda: list(runtime.speak('Say [{marker}].'))\n"
             "threading.Thread(target=ask, daemon=True).start()\nsys.exit(runtime.serve())"
         )
-        process = child(tmp_path, code, "[speech]\nmax_step_s = 1")
+        process = child(tmp_path, code, "[speech]\nmax_step_s = 3")
         assert process.wait(LIMIT_S) == 70
 
     def test_a_taken_port_is_told_before_anything_loads(self, tmp_path: Path, tone: Server) -> None:

@@ -321,9 +321,9 @@ class TestHibariText:
 
     def test_takes_linear_time(self) -> None:
         for unit in ("a", "1", "\u0301", "$", "a1", "1,", "(", "Ａ", "½"):
-            started = time.perf_counter()
+            started = time.thread_time()
             hibari_text.read("x" + unit * 50_000)
-            assert time.perf_counter() - started < 2, unit
+            assert time.thread_time() - started < 5, unit
 
 
 class TestTempo:

@@ -141,9 +141,10 @@ class TestServer:
         self, start: Callable[..., Server], tmp_path: Path
     ) -> None:
         server = start(env={"PATH": str(tmp_path)})
-        assert server.log.count("apt-get install espeak-ng") == 1
+        server.wait_line("apt-get install espeak-ng")
         assert server.speak("Hello.").status == 200
         assert server.speak(LINES["zh"]).status == 422
+        assert server.log.count("apt-get install espeak-ng") == 1
 
 
 def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -277,26 +278,27 @@ class TestEngine:
             engine.admit(0, Segment("Hello", None, 0, 1.0, {"warmth": 1}), espeak.Preset("", 50))
 
     @pytest.mark.parametrize(
-        ("body", "told"),
+        ("body", "told", "limit_s"),
         [
-            ("exit 3", "ended with 3"),
-            ("echo nonsense", "WAV"),
-            ("exec sleep 60", "longer than"),
-            ('case "$*" in *stdin*) kill -9 $$;; esac', "ended with -9"),
+            ("exit 3", "ended with 3", 60),
+            ("echo nonsense", "WAV", 60),
+            ("exec sleep 60", "longer than", 0.5),
+            ('case "$*" in *stdin*) kill -9 $$;; esac', "ended with -9", 60),
         ],
     )
     def test_a_program_that_fails_is_a_failure(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str, limit_s: float
     ) -> None:
         stand_in(tmp_path, monkeypatch, body)
-        loaded = espeak.load({"limit_s": 0.5}, 1)
+        loaded = espeak.load({"limit_s": limit_s}, 1)
         with pytest.raises((RuntimeError, TimeoutError), match=told):
             spoken(loaded, "Hello.")
         loaded.close()
 
     def test_a_hang_ends_with_its_process(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         stand_in(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid\nexec sleep 60")
-        loaded = espeak.load({"limit_s": 0.5}, 1)
+        # Time enough for the shell to write who it is.
+        loaded = espeak.load({"limit_s": 3.0}, 1)
         with pytest.raises(TimeoutError):
             spoken(loaded, "Hello.")
         loaded.close()

@@ -839,7 +839,7 @@ print(time.process_time() - started, [n for n in sys.modules if n.startswith("is
         seconds, _, rest = done.stdout.partition(" ")
         assert rest.strip() == "[]"
         # Of a core, not of the clock: other tests run beside this one.
-        assert float(seconds) < 0.3
+        assert float(seconds) < 3.0
 
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_the_same_keys_in_a_file_and_one_command(options: dict[str, Any], small:
     done = run(
         ["say", TEXT, "--config", config, "--set", "cpu.threads=1", "--voice", "hum", "-o", "a.wav"],
         tmp_path,
-        timeout_s=120,
+        timeout_s=300,
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a.wav").stat().st_size > 24_000

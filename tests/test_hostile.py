@@ -181,8 +181,8 @@ class TestListeners:
         with server.streaming(sentences(300)) as response:
             assert response.read1(1)
             assert server.speak("Is there room?").status == 429
-        wait_until(lambda: server.speak("Is there room?").status == 200, "room after the listener left", 10)
-        wait_until(lambda: server.metrics()["ishowtts_speech_in_flight"] == 0, "nothing in flight", 10)
+        wait_until(lambda: server.speak("Is there room?").status == 200, "room after the listener left", 30)
+        wait_until(lambda: server.metrics()["ishowtts_speech_in_flight"] == 0, "nothing in flight")
 
     def test_one_who_leaves_before_the_first_sound(self, start: Start) -> None:
         server = start(engine="fake", config="[queue]\nmax_requests = 1\n[engines.fake]\nslots = 1\nstep_ms = 200\n")
@@ -190,9 +190,9 @@ class TestListeners:
             body = speech_body(sentences(300), stream=False)
             head = f"POST {SPEECH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
             connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
-            wait_until(lambda: server.metrics()['ishowtts_queue_requests{engine="fake"}'] == 1, "it is queued", 10)
+            wait_until(lambda: server.metrics()['ishowtts_queue_requests{engine="fake"}'] == 1, "it is queued")
             assert server.speak("Is there room?").status == 429
-        wait_until(lambda: server.speak("Is there room?").status == 200, "room after the listener left", 10)
+        wait_until(lambda: server.speak("Is there room?").status == 200, "room after the listener left", 30)
 
     def test_hundreds_who_leave_at_random(self, tone: Server) -> None:
         text = sentences(40)
@@ -203,11 +203,11 @@ class TestListeners:
 
         with ThreadPoolExecutor(32) as pool:
             list(pool.map(leave_after, [1 + 997 * index % 200_000 for index in range(300)]))
-        wait_until(lambda: tone.metrics()["ishowtts_speech_in_flight"] == 0, "nothing in flight", 20)
+        wait_until(lambda: tone.metrics()["ishowtts_speech_in_flight"] == 0, "nothing in flight", 60)
         assert tone.speak(text).body == tone.speak(text).body
 
     def test_one_who_does_not_read_is_cut_off_and_others_go_on(self, start: Start) -> None:
-        server = start(engine="fake", config="[speech]\nmax_stall_s = 1.0\nmax_unread_s = 5.0\n")
+        server = start(engine="fake", config="[speech]\nmax_stall_s = 5.0\nmax_unread_s = 5.0\n")
         text = sentences(200)
         whole = len(server.speak(text).body)
         deaf = socket.socket()
@@ -221,7 +221,7 @@ class TestListeners:
             deaf.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
             assert server.speak("Others are served at once.").pcm.size
             assert len(server.speak(text).body) == whole
-            wait_until(lambda: server.metrics()["ishowtts_speech_in_flight"] == 0, "the deaf listener is cut off", 30)
+            wait_until(lambda: server.metrics()["ishowtts_speech_in_flight"] == 0, "the deaf listener is cut off", 60)
             received = drain(deaf)
         assert len(received) < whole
         assert not received.endswith(b"\r\n0\r\n\r\n"), "a clean end although speech is missing"
@@ -239,7 +239,7 @@ class TestListeners:
         assert b"".join(parts) == whole
 
     def test_a_deaf_one_does_not_slow_who_hears_the_same(self, start: Start) -> None:
-        server = start(engine="fake", config="[speech]\nmax_stall_s = 1.0\nmax_unread_s = 5.0\n")
+        server = start(engine="fake", config="[speech]\nmax_stall_s = 5.0\nmax_unread_s = 5.0\n")
         text = sentences(200)
         whole = server.speak(text).body
         with server.streaming(text, cache=True):
@@ -276,10 +276,15 @@ class TestEngineFaults:
         text = (
             f"{sentences(3)} This is the sentence in which the engine {marker} gives up all of a sudden. {sentences(2)}"
         )
-        with still_speaks.streaming(text) as response:
-            assert response.status == 200
-            with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-                response.read()
+
+        def heard() -> bytes:
+            with still_speaks.streaming(text) as response:
+                assert response.status == 200
+                return response.read()
+
+        # Also without any answer: the first sound may still have been on its way when the rest failed.
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            heard()
 
     @pytest.mark.parametrize("marker", FAULTS)
     def test_in_a_later_segment_of_a_whole_file_it_is_a_500(self, still_speaks: Server, marker: str) -> None:
@@ -311,7 +316,7 @@ class TestEngineFaults:
     def test_the_traceback_is_in_the_log_and_nowhere_else(self, still_speaks: Server) -> None:
         reply = still_speaks.speak("Look into the log after this [raise] here.")
         assert "Traceback" not in json.dumps(reply.error)
-        wait_until(lambda: "Traceback" in still_speaks.log, "the traceback in the log", 10)
+        wait_until(lambda: "Traceback" in still_speaks.log, "the traceback in the log")
 
     def test_one_that_fails_does_not_harm_those_beside_it(self, still_speaks: Server) -> None:
         good = [f"Number {index} is fine. {sentences(3)}" for index in range(16)]
@@ -340,7 +345,7 @@ class TestEngineFaults:
             server.process.kill()
 
     def test_a_hang_ends_the_program_with_70(self, start: Start) -> None:
-        server = start(engine="fake", config="[speech]\nmax_step_s = 0.5\n[engines.fake]\nfaults = true\n")
+        server = start(engine="fake", config="[speech]\nmax_step_s = 3.0\n[engines.fake]\nfaults = true\n")
         assert_broken(server, "This will [hang] now.")
 
     def test_a_broken_engine_ends_the_program_with_70(self, start: Start) -> None:
@@ -359,6 +364,6 @@ def assert_broken(server: Server, text: str) -> None:
         except (OSError, http.client.HTTPException):
             return True
 
-    wait_until(gone, "no longer ready", 5)
-    assert server.wait_exit(timeout_s=20) == 70
+    wait_until(gone, "no longer ready")
+    assert server.wait_exit() == 70
     assert "ERROR" in server.log

@@ -78,17 +78,17 @@ class TestEvents:
         assert any("9:30PM" in span for span in spans)
 
     def test_the_first_sound_comes_before_the_rest_is_made(self, start: Callable[..., Server]) -> None:
-        server = start(engine="fake", config="[engines.fake]\nstep_ms = 100\n")
+        server = start(engine="fake", config="[engines.fake]\nstep_ms = 300\n")
         body = json.dumps({"text": LONG, "format": "pcm", "stream_format": "jsonl", "cache": False}).encode()
         with server.open("POST", "/v1/tts", body) as response:
             kinds = [parse(response.readline().decode())["type"] for _ in range(3)]
             assert sorted(kinds) == ["audio", "caption", "start"]
-            # 40 segments of 100 ms each: it cannot have ended.
+            # 40 segments of 300 ms each: it cannot have ended.
             assert server.metrics()["ishowtts_speech_in_flight"] == 1
 
     @pytest.mark.parametrize(("path", "kind"), [("/v1/tts", "sse"), ("/v1/audio/speech", "sse"), ("/v1/tts", "jsonl")])
     def test_who_leaves_frees_the_engine(self, start: Callable[..., Server], path: str, kind: str) -> None:
-        server = start(engine="fake", config="[engines.fake]\nstep_ms = 20\n")
+        server = start(engine="fake", config="[engines.fake]\nstep_ms = 500\n")
         body = json.dumps({"text": LONG, "input": LONG, "stream_format": kind, "cache": False}).encode()
         with server.open("POST", path, body) as response:
             response.readline()
@@ -98,7 +98,7 @@ class TestEvents:
     def test_who_does_not_read_is_cut_off_and_slows_nobody(self, start: Callable[..., Server]) -> None:
         server = start(
             engine="fake",
-            config="[speech]\nmax_stall_s = 1\nmax_unread_s = 5\n[engines.fake]\naudio_ms_per_char = 400\n",
+            config="[speech]\nmax_stall_s = 5\nmax_unread_s = 5\n[engines.fake]\naudio_ms_per_char = 400\n",
         )
         body = json.dumps({"text": LONG, "stream_format": "sse", "cache": False}).encode()
         with server.open("POST", "/v1/tts", body) as response:

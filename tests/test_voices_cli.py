@@ -157,7 +157,7 @@ class TestCommands:
         ) as ended:
             wait_until((tmp_path / "whisper" / "asked.txt").exists, "it listens")
             ended.send_signal(signal.SIGINT)
-            told = ended.communicate(timeout=20)
+            told = ended.communicate(timeout=50)
         assert (ended.returncode, *told) == (130, b"", b"")
         assert run(["voices", "show", "mine"], tmp_path).returncode == 1
 
@@ -209,9 +209,9 @@ class TestCommands:
         with Server(tmp_path, engine="fake") as server:
             assert server.speak("Hi.", voice="mine").status == 404
             assert run(["voices", "add", "mine", clip, "--text", TEXT], tmp_path).returncode == 0
-            wait_until(lambda: server.speak("Hi.", voice="mine").status == 200, "the voice is seen", 5)
+            wait_until(lambda: server.speak("Hi.", voice="mine").status == 200, "the voice is seen")
             assert run(["voices", "remove", "mine"], tmp_path).returncode == 0
-            wait_until(lambda: server.speak("Hi.", voice="mine").status == 404, "it is seen to be gone", 5)
+            wait_until(lambda: server.speak("Hi.", voice="mine").status == 404, "it is seen to be gone")
 
     def test_a_preview_is_heard(self, tmp_path: Path) -> None:
         for voice, words in [("wren", []), ("wren", ["Hello", "there."]), ("Alloy+pitch=3", [])]:
