@@ -18,7 +18,7 @@ from typing import Any
 
 Event = dict[str, Any]
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 RETRY_S = 0.02
 STOP_MS = 200
 """A message that is taken back while it plays must be silent by then."""
@@ -86,6 +86,20 @@ def post(port: int, path: str, body: object = None, timeout_s: float = TIMEOUT_S
         return response.status, json.loads(answer) if answer else None
     finally:
         connection.close()
+
+
+def until_stop_ms(stream: Stream, port: int, name: str, path: str, body: object = None) -> tuple[float, Any]:
+    """From a request to the stop of an item that it asks for, and the answer, which may come later than that."""
+    answers: list[tuple[int, Any]] = []
+    asking = threading.Thread(target=lambda: answers.append(post(port, path, body)))
+    asked_at = time.perf_counter()
+    asking.start()
+    stopped = stream.next("stop")
+    took_ms = (time.perf_counter() - asked_at) * 1e3
+    asking.join()
+    ((status, answer),) = answers
+    assert (status, stopped["id"]) == (200, name), (stopped, answer)
+    return took_ms, answer
 
 
 class Overlay:
