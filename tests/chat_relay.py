@@ -21,7 +21,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness import wait_until
+from harness import free_port, wait_until
 from websockets.asyncio.server import Server as WebSocketServer
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -72,12 +72,6 @@ def certificates(directory: Path) -> tuple[Path, Path, Path]:
     for command in commands:
         subprocess.run(["openssl", *command], check=True, capture_output=True)
     return authority, certificate, key
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def message_id(nick: str, text: str) -> str:
@@ -131,6 +125,8 @@ class Relay:
         self.clients: list[ServerConnection] = []
         """Those that are in a channel, the newest last."""
         self.joined = 0
+        self.seen_to_come = 0
+        """How often a client was told that another one has joined."""
         self.heard: list[str] = []
         """What clients said to the relay."""
         self.sent_at: dict[str, float] = {}
@@ -177,10 +173,11 @@ class Relay:
         return self.sent_at[line]
 
     def reconnect(self) -> None:
-        """As Twitch before maintenance: a word of warning; the old connection ends once its successor has come."""
-        before, old = self.joined, list(self.clients)
+        """As Twitch before maintenance: a word of warning. The old connection ends once its successor has come and it
+        was told itself what was said before."""
+        before, old = self.seen_to_come, list(self.clients)
         self.say(":tmi.twitch.tv RECONNECT")
-        wait_until(lambda: self.joined > before, "the client to come back")
+        wait_until(lambda: self.seen_to_come > before, "the client to come back")
         self.run(self._close(old))
 
     def drop(self) -> None:
@@ -189,6 +186,7 @@ class Relay:
             self.loop.call_soon_threadsafe(client.transport.abort)
 
     def _irc_is_up(self) -> bool:
+        assert self.irc.poll() is None, f"the IRC server ended with {self.irc.returncode}"
         try:
             socket.create_connection(("127.0.0.1", self.irc_port), timeout=1).close()
         except OSError:
@@ -240,6 +238,7 @@ class Relay:
 
     async def _to_client(self, client: ServerConnection, reader: asyncio.StreamReader) -> None:
         while line := (await reader.readline()).decode().rstrip("\r\n"):
+            self.seen_to_come += client in self.clients and " JOIN " in line and line.startswith(":justinfan")
             if line.split(" ")[1:2] == ["366"]:
                 self.clients.append(client)
                 self.joined += 1

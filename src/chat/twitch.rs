@@ -25,7 +25,7 @@ pub use token::{SignIn, TokenError};
 
 use super::{
     Event,
-    source::{self, Backoff, Context, End, Frame, Outlet, Silence, Socket, invalid},
+    source::{self, Backoff, Context, End, Frame, Outlet, Seen, Silence, Socket, invalid},
 };
 use crate::{config, error::Error};
 
@@ -34,6 +34,9 @@ const QUIET: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(15);
 /// A server that sends us on sooner than this after we came is one of many: do not rush round in circles.
 const HASTE: Duration = Duration::from_secs(5);
+/// What an old connection has not told yet when its successor is there, it is heard out for so long. Two connections are
+/// not told the same at the same time: what was said before the new one came may still be on its way to the old one.
+const LINGER: Duration = Duration::from_secs(5);
 const CAPABILITIES: &str = "CAP REQ :twitch.tv/tags twitch.tv/commands";
 
 /// Signs in with the device flow.
@@ -60,6 +63,8 @@ pub(super) struct Source {
     context: Context,
     reader: Reader,
     redemptions: Redemptions,
+    /// Chat messages of redemptions: after RECONNECT two connections may tell the same one.
+    redeemed: Seen,
 }
 
 impl Source {
@@ -79,6 +84,7 @@ impl Source {
             context,
             reader: Reader::new(settings.shared_chat),
             redemptions: Redemptions::default(),
+            redeemed: Seen::default(),
         })
     }
 
@@ -89,7 +95,7 @@ impl Source {
     async fn hand_on(&mut self, incoming: Incoming, outlet: &mut Outlet) -> Result<(), End> {
         let event = match incoming {
             Incoming::Event(event) => Some(self.redemptions.translate(event)),
-            Incoming::Redeemed { reward_id, message } => {
+            Incoming::Redeemed { reward_id, message } if self.redeemed.insert(&message.id) => {
                 self.redemptions.of_chat(reward_id, message, Instant::now()).map(Event::Message)
             }
             _ => None,
@@ -137,13 +143,21 @@ impl Source {
         }
         outlet.connected(warning);
         let mut joined_at = Instant::now();
-        // After RECONNECT: the old connection is read until the new one is in the channel, so that nothing is missed.
+        // After RECONNECT: the old connection is read until the new one is in the channel, and then for what it still brings,
+        // so that nothing is missed.
         let mut successor: Option<Joining> = None;
+        let mut old: Option<(Irc, tokio::time::Instant)> = None;
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
         loop {
             tokio::select! {
                 // What the old connection has sent is read before the new one takes its place.
                 biased;
+                line = last_words(&mut old) => {
+                    let incoming = line.as_deref().and_then(Line::parse).map(|line| self.reader.read(&line));
+                    if let Some(incoming @ (Incoming::Event(_) | Incoming::Redeemed { .. })) = incoming {
+                        self.hand_on(incoming, outlet).await?;
+                    }
+                }
                 line = chat.next_line(), if !chat.closed => match line {
                     Ok(line) => {
                         let Some(line) = Line::parse(&line) else { continue };
@@ -162,7 +176,8 @@ impl Source {
                 },
                 joined = wait_for(&mut successor) => match joined {
                     Ok(joined) => {
-                        chat = joined;
+                        let before = std::mem::replace(&mut chat, joined);
+                        old = (!before.closed).then(|| (before, tokio::time::Instant::now() + LINGER));
                         joined_at = Instant::now();
                         successor = None;
                         backoff.reset();
@@ -193,6 +208,18 @@ async fn wait_for(future: &mut Option<Joining>) -> Result<Irc, End> {
     match future {
         Some(future) => future.await,
         None => pending().await,
+    }
+}
+
+/// The next line of an old connection. None: it has ended, or its time is over, and it is gone.
+async fn last_words(old: &mut Option<(Irc, tokio::time::Instant)>) -> Option<String> {
+    let Some((irc, until)) = old else { return pending().await };
+    match tokio::time::timeout_at(*until, irc.next_line()).await {
+        Ok(Ok(line)) => Some(line),
+        Ok(Err(_)) | Err(_) => {
+            *old = None;
+            None
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connection's life against servers of the tests' own.
 
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message as Frame};
@@ -88,7 +88,30 @@ async fn a_reconnect_loses_nothing() {
     admit(&mut new).await;
     say(&mut new, &(message("2", "two") + &message("3", "three"))).await;
     assert_eq!(listening.message().await.text, "three");
+    // What was said before the new one came may still be on its way to the old one, which ends when the server says so.
+    say(&mut old, &(message("3", "three") + &message("late", "late"))).await;
+    assert_eq!(listening.message().await.text, "late");
+    drop(old);
+    say(&mut new, &message("4", "four")).await;
+    assert_eq!(listening.message().await.text, "four");
     assert!(matches!(*listening.handle.state().borrow(), State::Connected { .. }));
+}
+
+#[tokio::test]
+async fn an_old_connection_is_left_in_the_end() {
+    let (listener, address) = server().await;
+    let mut listening = listen(&address);
+    let mut old = accept(&listener).await;
+    admit(&mut old).await;
+    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
+    let mut new = accept(&listener).await;
+    admit(&mut new).await;
+    say(&mut new, &message("1", "one")).await;
+    assert_eq!(listening.message().await.text, "one");
+    let left = async { while let Some(Ok(_)) = old.next().await {} };
+    tokio::time::timeout(10 * LINGER, left).await.expect("it is left");
+    say(&mut new, &message("2", "two")).await;
+    assert_eq!(listening.message().await.text, "two");
 }
 
 #[tokio::test]
@@ -233,10 +256,10 @@ async fn a_sign_in_is_refreshed_and_channel_points_are_heard() {
     say(&mut successor, told[0]).await;
     say(&mut successor, &told[2].replace("befa7b53", "other").replace("17fa2df1", "next")).await;
     assert!(listening.message().await.id.starts_with("next"));
-    // The chat's message of the same redemption is not another one.
+    // The chat's message of the same redemption is not another one, however many connections tell it.
     let same =
         "@id=c;user-id=9001;custom-reward-id=92af127c-7326-4483-a52b-b0da0be61c01 :u!u@u PRIVMSG #bar :pogchamp\r\n";
-    say(&mut chat, &(same.to_owned() + same + &message("z", "after"))).await;
+    say(&mut chat, &(same.repeat(3) + &message("z", "after"))).await;
     assert_eq!(listening.message().await.text, "after");
 }
 
