@@ -94,9 +94,11 @@ class ChatServer:
         for stream in self.streams.values():
             stream.put(event)
 
-    def break_off(self) -> None:
-        """Ends all streams, as a server that is killed does."""
+    def break_off(self, taking_back: str | None = None) -> None:
+        """Ends all streams, as a server that is killed does; before anybody is back, an item may be gone."""
         with self.lock:
+            if taking_back is not None:
+                del self.items[taking_back]
             for stream in self.streams.values():
                 stream.put(None)
             self.streams.clear()

