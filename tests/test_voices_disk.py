@@ -154,7 +154,7 @@ def test_a_change_that_the_disk_does_not_confirm_counts_and_is_told(tmp_path: Pa
         flag.touch()
         refused(api.http.delete("/api/voices/heart/reference"), 500, "storage_unconfirmed")
         assert not api.http.get("/v1/voices/heart").json()["overridden"]
-        assert server.log.count("the disk does not confirm it") == 3
+        wait_until(lambda: server.log.count("the disk does not confirm it") == 3, "each is told")
 
 
 class TestByHand:
@@ -244,7 +244,9 @@ def test_whenever_it_is_killed_a_voice_is_the_old_or_the_new_one(tmp_path: Path)
     folder = tmp_path / "data" / "ishowtts" / "voices"
     clip_of_text: dict[str, bytes] = {}
     left_behind = 0
-    for number in range(25):
+    for number in range(200):
+        if number >= 25 and left_behind:
+            break
         writer = subprocess.Popen(command, env=environment(tmp_path), stdout=subprocess.PIPE)
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"ready\n"
@@ -292,7 +294,9 @@ def test_whenever_the_server_is_killed_an_override_is_the_old_or_the_new_one(tmp
                     assert api.post(path, versions[text], text=text).status_code == 200
                     written.set()
 
-    for number in range(13):
+    for number in range(100):
+        if number >= 13 and left_behind and len(clip_of_text) > 1:
+            break
         server.lines.clear()
         with server:
             api = Api(server)
@@ -310,7 +314,7 @@ def test_whenever_the_server_is_killed_an_override_is_the_old_or_the_new_one(tmp
             writers = [threading.Thread(target=write, args=(Api(server), written, seed)) for seed in seeds]
             for writer in writers:
                 writer.start()
-            assert written.wait(30)
+            assert written.wait(60)
             time.sleep(chance.uniform(0, 0.12))
             server.process.kill()
             for writer in writers:

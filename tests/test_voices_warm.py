@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import itertools
 import json
+import statistics
 import threading
 import time
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
 
 import clips
 import httpx
-from harness import Server, wait_until
+from harness import Server, steadily, wait_until
 from voices_client import Api
 
 PRELOAD = ["wren", "nova", "heart+pitch=1", "heart+pitch=2", "nobody"]
@@ -30,35 +34,43 @@ def count(server: Server, name: str, **labels: str) -> float:
     return 0.0
 
 
-def clone(server: Server, text: str, pitch_hz: float, timeout_s: float = 60) -> httpx.Response:
-    """A clip in the request."""
-    form = {"text": (None, text), "reference_text": (None, "What is said."), "format": (None, "pcm")}
-    clip = {"reference_audio": ("a.wav", clips.wav(pitch_hz))}
-    return httpx.post(f"{server.url}/v1/tts", files=form | clip, timeout=timeout_s, trust_env=False)
+def form(text: str, pitch_hz: float) -> dict[str, tuple[str | None, str | bytes]]:
+    """A request with a clip in it."""
+    return {
+        "text": (None, text),
+        "reference_text": (None, "What is said."),
+        "format": (None, "pcm"),
+        "reference_audio": ("a.wav", clips.wav(pitch_hz)),
+    }
 
 
-def leave(server: Server) -> None:
-    """Before the clip is prepared."""
-    try:
-        clone(server, "Hello.", 150, timeout_s=0.5)
-    except httpx.ReadTimeout:
-        return
-    raise AssertionError("it was answered")
+def clone(server: Server, text: str, pitch_hz: float) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/tts", files=form(text, pitch_hz), timeout=60, trust_env=False)
+
+
+@contextlib.contextmanager
+def cloning(server: Server, text: str, pitch_hz: float) -> Iterator[None]:
+    """Asks, and does not wait for the answer; whoever leaves the block leaves it."""
+    request = httpx.Request("POST", f"{server.url}/v1/tts", files=form(text, pitch_hz))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/tts", request.read(), dict(request.headers))
+        yield
 
 
 class TestWarmUp:
     def test_it_is_told_step_by_step_and_keeps_nobody_from_asking(self, tmp_path: Path) -> None:
-        config = fake(f"preload = {json.dumps(PRELOAD)}", "prepare_ms = 500")
+        config = fake(f"preload = {json.dumps(PRELOAD)}", "prepare_ms = 1000")
         server = Server(tmp_path, engine="fake", config=config)
         server.spawn()
         try:
             server.wait_listening()
-            percents, states = [], set()
+            percents, states, waits_s = [], set(), []
 
             def ready() -> bool:
                 asked = time.perf_counter()
                 assert server.get("/healthz").status == 200
-                assert time.perf_counter() - asked < 1.0, "liveness waited for the warm-up"
+                waits_s.append(time.perf_counter() - asked)
                 reply = server.get("/readyz")
                 told = json.loads(reply.body)
                 assert (reply.status == 200) == told["ready"] == (told["percent"] == 100)
@@ -68,7 +80,8 @@ class TestWarmUp:
 
             wait_until(ready, "readiness")
             assert percents == sorted(percents)
-            assert len(set(percents)) >= 4, percents
+            assert len(set(percents)) >= 3, percents
+            assert statistics.median(waits_s) < 0.5, "liveness waited for the warm-up"
             # The default one, wren (nova is wren), and two variants.
             assert {of for _, of in states} == {4}
             assert (4, 4) in states
@@ -97,7 +110,7 @@ class TestWarmUp:
         config = fake('preload = ["wren", "heart+pitch=2"]', "") + '[log]\nlevel = "info,ishowtts=debug"\n'
         with Server(tmp_path, engine="fake", config=config) as server:
             for voice in ("heart", "wren", r"heart\+pitch=2"):
-                server.wait_line(rf"voice measured.*voice\S*{voice}\W", timeout_s=1)
+                server.wait_line(rf"voice measured.*voice\S*{voice}\W")
             measured = server.log.count("voice measured")
             assert server.speak("Warm.", voice="wren").status == 200
             assert server.log.count("voice measured") == measured
@@ -111,12 +124,13 @@ class TestBounds:
         with Server(tmp_path, engine="fake", config=config) as server:
             for step in range(1, 25):
                 assert server.speak("Hello.", voice=f"heart+pitch={step / 2}").status == 200
-                assert count(server, "cache_bytes") <= 4 << 20
+                # What has been spoken is let go right after its last sound is sent.
+                wait_until(lambda: count(server, "cache_bytes") <= 4 << 20, "the least recently used one goes")
             misses = count(server, "lookups_total", outcome="miss")
             assert server.speak("Hello.", voice="wren").status == 200
             assert server.speak("Hello.", voice="heart").status == 200
             assert count(server, "lookups_total", outcome="miss") == misses
-            assert count(server, "cache_voices") == 4
+            wait_until(lambda: count(server, "cache_voices") == 4, "four have room")
             assert count(server, "evictions_total") == misses - 4
             # One that went is prepared again.
             assert server.speak("Hello.", voice="heart+pitch=0.5").status == 200
@@ -130,7 +144,7 @@ class TestBounds:
             text = "One sentence of some length is spoken here. And a second one follows it there. And a third comes."
             for number in range(6):
                 assert clone(server, text, 150 + 10 * number).status_code == 200
-                assert count(server, "cache_voices") == 3
+                wait_until(lambda: count(server, "cache_voices") == 3, "the clip goes")
             assert count(server, "cache_bytes") == kept
             assert count(server, "lookups_total", outcome="miss") == misses + 6, "once for all segments of a request"
             assert count(server, "evictions_total") == 0
@@ -138,13 +152,11 @@ class TestBounds:
             assert count(server, "lookups_total", outcome="miss") == misses + 6
 
     def test_a_clip_whose_request_has_ended_is_not_kept_when_it_is_prepared(self, tmp_path: Path) -> None:
-        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 1000")) as server:
-            asked = threading.Thread(target=leave, args=(server,))
-            asked.start()
-            wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the clip is asked for")
-            asked.join()
-            assert count(server, "prepare_ms_total") < 2000, "it was left in time"
-            wait_until(lambda: count(server, "prepare_ms_total") >= 2000, "the clip is prepared")
+        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 3000")) as server:
+            with cloning(server, "Hello.", 150):
+                wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the clip is asked for")
+            assert count(server, "prepare_ms_total") < 6000, "it was left in time"
+            wait_until(lambda: count(server, "prepare_ms_total") >= 6000, "the clip is prepared")
             wait_until(lambda: count(server, "cache_voices") == 1, "it is gone")
             assert count(server, "evictions_total") == 0
 
@@ -159,14 +171,12 @@ class TestBounds:
                 assert first + response.read() == expected
 
     def test_a_cold_voice_stalls_nobody(self, tmp_path: Path) -> None:
-        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 3000")) as server:
+        with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 4000")) as server:
             cold = threading.Thread(target=server.speak, args=("Cold.",), kwargs={"voice": "heart+pitch=1"})
             cold.start()
             wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the cold voice was asked for")
-            started = time.perf_counter()
             assert server.speak("Warm.", voice="heart").status == 200
-            assert time.perf_counter() - started < 2.0
-            assert cold.is_alive()
+            assert cold.is_alive(), "the warm one did not wait for it"
             cold.join()
 
     def test_a_stream_goes_on_while_another_requests_clip_is_prepared(self, tmp_path: Path) -> None:
@@ -174,18 +184,24 @@ class TestBounds:
         with Server(tmp_path, engine="fake", config=fake("", "prepare_ms = 4000\nsteps = 4\nstep_ms = 40")) as server:
             alone, gaps_alone = arriving(server, text)
             assert len(gaps_alone) > 10, "it comes piece by piece"
-            prepared_ms = count(server, "prepare_ms_total")
-            cloned: list[httpx.Response] = []
-            asked = threading.Thread(target=lambda: cloned.append(clone(server, "Hello.", 150)))
-            asked.start()
-            wait_until(lambda: count(server, "lookups_total", outcome="miss") == 2, "the clip is asked for")
-            meanwhile, gaps = arriving(server, text)
-            assert count(server, "prepare_ms_total") == prepared_ms, "the clip is still being prepared"
-            assert meanwhile == alone
+
+            def longest_gap_s() -> float:
+                prepared_ms = count(server, "prepare_ms_total")
+                misses = count(server, "lookups_total", outcome="miss")
+                cloned: list[httpx.Response] = []
+                asked = threading.Thread(target=lambda: cloned.append(clone(server, "Hello.", 150 + misses)))
+                asked.start()
+                wait_until(lambda: count(server, "lookups_total", outcome="miss") > misses, "the clip is asked for")
+                meanwhile, gaps = arriving(server, text)
+                went_on = count(server, "prepare_ms_total") == prepared_ms
+                assert meanwhile == alone
+                asked.join()
+                assert cloned[0].status_code == 200
+                return max(gaps) if went_on else float("inf")
+
             # A stall is as long as what is left of the preparation; what the machine adds is nothing beside it.
-            assert max(gaps) < max(gaps_alone) + 1.0
-            asked.join()
-            assert cloned[0].status_code == 200
+            longest_s = max(gaps_alone) + 1.0
+            assert steadily(longest_gap_s, lambda gap_s: gap_s < longest_s) < longest_s
 
 
 def arriving(server: Server, text: str) -> tuple[bytes, list[float]]:
@@ -195,4 +211,4 @@ def arriving(server: Server, text: str) -> tuple[bytes, list[float]]:
         while piece := response.read1():
             pieces.append(piece)
             times_s.append(time.perf_counter())
-    return b"".join(pieces), [later - earlier for earlier, later in pairwise(times_s)]
+    return b"".join(pieces), [later - earlier for earlier, later in itertools.pairwise(times_s)]
