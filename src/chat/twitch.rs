@@ -168,7 +168,13 @@ impl Source {
                                 successor = Some(Box::pin(join_after(wait, way.clone())));
                             }
                             Incoming::Notice { id, text } => tracing::info!(id, text, "twitch says"),
-                            other => self.hand_on(other, outlet).await?,
+                            other => {
+                                if takes_back_all(&other) {
+                                    // What the old one still brings may be of what is taken back.
+                                    old = None;
+                                }
+                                self.hand_on(other, outlet).await?;
+                            }
                         }
                     }
                     Err(_) if successor.is_some() => chat.closed = true,
@@ -209,6 +215,11 @@ async fn wait_for(future: &mut Option<Joining>) -> Result<Irc, End> {
         Some(future) => future.await,
         None => pending().await,
     }
+}
+
+/// Whether it ends more than one message that is named.
+const fn takes_back_all(incoming: &Incoming) -> bool {
+    matches!(incoming, Incoming::Event(Event::UserRemoved { .. } | Event::Cleared { .. }))
 }
 
 /// The next line of an old connection. None: it has ended, or its time is over, and it is gone.

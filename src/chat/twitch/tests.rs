@@ -115,6 +115,25 @@ async fn an_old_connection_is_left_in_the_end() {
 }
 
 #[tokio::test]
+async fn what_a_banned_user_said_does_not_come_late() {
+    let (listener, address) = server().await;
+    let mut listening = listen(&address);
+    let mut old = accept(&listener).await;
+    admit(&mut old).await;
+    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
+    let mut new = accept(&listener).await;
+    admit(&mut new).await;
+    say(&mut new, "@target-user-id=1 :tmi.twitch.tv CLEARCHAT #bar :u\r\n").await;
+    assert!(matches!(listening.event().await, Event::UserRemoved { .. }));
+    // It may have been left already.
+    let _ = old.send(Frame::text(message("late", "late"))).await;
+    let left = async { while let Some(Ok(_)) = old.next().await {} };
+    tokio::time::timeout(LINGER / 2, left).await.expect("it is left at once");
+    say(&mut new, &message("1", "one")).await;
+    assert_eq!(listening.message().await.text, "one");
+}
+
+#[tokio::test]
 async fn what_came_before_the_new_connection_was_there_is_read() {
     let (listener, address) = server().await;
     let mut listening = listen(&address);
