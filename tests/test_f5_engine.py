@@ -24,7 +24,7 @@ pytest.importorskip("pypinyin")
 import f5_model  # noqa: E402
 from f5_model import Small, segment  # noqa: E402
 from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
-from ishowtts.engines.f5 import memory, params  # noqa: E402
+from ishowtts.engines.f5 import memory, params, warm_up  # noqa: E402
 from ishowtts.engines.f5 import output as outputs  # noqa: E402
 from ishowtts.engines.f5.ahead import Ahead, sent  # noqa: E402
 from ishowtts.engines.f5.engine import F5  # noqa: E402
@@ -847,3 +847,19 @@ def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: P
     assert small.engine(ema=False).info.revision != loaded.info.revision
     assert small.engine(dtype="bf16").info.revision != loaded.info.revision
     assert f5_model.write(tmp_path, pe_attn_head=1).engine().info.revision != loaded.info.revision
+
+
+@pytest.mark.parametrize(
+    ("runs", "used"),
+    [
+        ([5, 5.1, 1], 2),
+        ([500, 5, 5.2, 1], 3),
+        ([5, 900, 5.2, 1], 3),
+        ([9, 700, 800, 9.5, 1], 4),
+        ([2.0**n for n in range(20)], 8),
+    ],
+)
+def test_a_disturbed_run_does_not_tell_the_cost(runs: list[float], used: int) -> None:
+    left = iter(runs)
+    assert warm_up.agreed(lambda: next(left)) == min(runs[:used])
+    assert next(left) == runs[used]
