@@ -76,6 +76,14 @@ def test_ten_messages_are_heard_in_order(server: Server, overlay: Any) -> None:
     assert overlay.evaluate("window.shown") == [f"viewer{n}" for n in range(10)]
 
 
+def test_a_platform_that_it_does_not_know_is_not_written_on_the_card(server: Server, overlay: Any) -> None:
+    for user, platform, written in [("Bo", "constructor", ""), ("Cy", "YouTube", "YouTube")]:
+        enqueue(server, user, "Hello there!", platform=platform)
+        until(overlay, f"document.querySelector('#name').textContent === '{user}'")
+        assert overlay.evaluate("document.querySelector('#platform').textContent") == written
+        assert overlay.evaluate("document.querySelector('#card').dataset.platform") == platform.lower()
+
+
 def test_the_studio_controls_what_the_overlay_says(server: Server, studio: Any, overlay: Any) -> None:
     studio.click("#chat-pause")
     studio.wait_for_selector("#chat-pause[aria-pressed=true]")

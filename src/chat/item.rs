@@ -7,12 +7,6 @@ use super::{Amount, Platform, User, rules::Priority};
 /// The order of arrival, for good: no two items ever have the same one.
 pub type Sequence = u64;
 
-/// By its name in lower case.
-#[must_use]
-pub fn platform(name: &str) -> Option<Platform> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
-}
-
 /// What names a message for good: the platform and its id there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MessageKey {

@@ -1,20 +1,10 @@
 //! What every platform's chat is turned into before anything looks at it. Plain data; no thread of its own.
 
-use std::{fmt, ops::Range, time::SystemTime};
+use std::{ops::Range, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platform {
-    Twitch,
-    Youtube,
-    Bilibili,
-    /// The signed generic webhook.
-    Webhook,
-    /// `POST /v1/chat/enqueue` and the studio.
-    Api,
-}
+use super::Platform;
 
 /// What a connection tells: speech to consider, or speech to take back.
 #[derive(Debug, Clone, PartialEq)]
@@ -167,16 +157,4 @@ pub struct Amount {
     pub micros: u64,
     /// ISO 4217, upper case.
     pub currency: String,
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Twitch => "twitch",
-            Self::Youtube => "youtube",
-            Self::Bilibili => "bilibili",
-            Self::Webhook => "webhook",
-            Self::Api => "api",
-        })
-    }
 }

@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, params};
 
 use super::{
-    item::{Numbered, Sequence, UserKey, platform},
+    item::{Numbered, Sequence, UserKey},
+    migration,
     store::{Recovered, StoreError},
 };
 
 /// "ishw": what says that a database is ours.
 const APPLICATION_ID: i32 = 0x6973_6877;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const TABLES: &str = "
     CREATE TABLE items (
@@ -82,11 +83,16 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     if version == 0 {
         transaction.execute_batch(TABLES)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     let check: String = transaction.pragma_query_value(None, "quick_check", |row| row.get(0))?;
     if check != "ok" {
         return Ok(Some(format!("is damaged ({})", check.lines().next().unwrap_or_default())));
+    }
+    if version == 1 {
+        migration::from_version_1(&transaction)?;
+    }
+    if version < VERSION {
+        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     // Written each time: what cannot be written is known now.
     transaction
@@ -130,7 +136,7 @@ fn pairs(connection: &Connection, query: &str) -> Result<Vec<(UserKey, String)>,
     let mut found = connection.prepare(query)?;
     let rows = found.query_map([], |row| {
         let (name, id): (String, String) = (row.get(0)?, row.get(1)?);
-        Ok(platform(&name).map(|platform| (UserKey { platform, id }, row.get(2))))
+        Ok(name.parse().ok().map(|platform| (UserKey { platform, id }, row.get(2))))
     })?;
     let mut all = Vec::new();
     for row in rows {

@@ -129,7 +129,7 @@ pub fn spawn(chat: &config::Chat, request: Request<'_>, events: mpsc::Sender<Eve
             let source = bilibili::Source::new(&chat.bilibili, channel, context)?;
             Ok(start(source.channel()).launch(source))
         }
-        Platform::Webhook | Platform::Api => {
+        Platform::Webhook | Platform::Api | Platform::Other(_) => {
             Err(invalid("platform", format!("{platform} is not listened to: messages are sent to this server")))
         }
     }

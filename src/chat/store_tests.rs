@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::chat::{Amount, Platform, item::platform, rules::Priority};
+use crate::chat::{Amount, Platform, rules::Priority};
 
 const KEEP: usize = 1000;
 
@@ -185,12 +185,4 @@ async fn a_damaged_database_is_told() {
     fs::write(&path, &bytes).expect("written");
     let fault = Store::open(&path, KEEP).map(|_| ()).expect_err("damaged").to_string();
     assert!(fault.contains("is damaged"), "{fault}");
-}
-
-#[test]
-fn platforms_are_found_by_name() {
-    for of in [Platform::Twitch, Platform::Youtube, Platform::Bilibili, Platform::Webhook, Platform::Api] {
-        assert_eq!(platform(&of.to_string()), Some(of));
-    }
-    assert_eq!(platform("Twitch"), None);
 }

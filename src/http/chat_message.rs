@@ -8,12 +8,11 @@ use utoipa::{
 };
 
 use crate::{
-    chat::{self, Amount, Kind, Message, Platform, Roles, User},
+    chat::{Amount, Kind, Message, Platform, Roles, User},
     error::Error,
 };
 
 const MAX_ID_CHARS: usize = 256;
-const MAX_PLATFORM_CHARS: usize = 32;
 const MICROS_DIGITS: usize = 6;
 const MAX_AMOUNT: u64 = 1_000_000_000;
 const MAX_MICROS: u64 = MAX_AMOUNT * 1_000_000;
@@ -22,7 +21,7 @@ const MAX_MICROS: u64 = MAX_AMOUNT * 1_000_000;
 #[derive(Deserialize, ToSchema)]
 #[schema(as = ChatMessage)]
 pub struct Incoming {
-    /// `twitch`, `youtube`, `bilibili`, or a name of your own.
+    /// `twitch`, `youtube`, `bilibili`, or a name of your own, whatever its case.
     #[schema(min_length = 1, max_length = 32, pattern = "^[A-Za-z0-9._-]+$", examples("twitch"))]
     pub platform: String,
     /// As it is shown.
@@ -61,12 +60,8 @@ impl Incoming {
     /// # Errors
     /// Which field is wrong.
     pub fn message(self) -> Result<Message, Error> {
-        let (platform, prefix) = platform(&self.platform)?;
-        let prefixed = |id: String| format!("{prefix}{id}");
-        let id = match self.id {
-            Some(id) => prefixed(checked("id", id)?),
-            None => random_id()?,
-        };
+        let platform = platform(&self.platform)?;
+        let id = self.id.map_or_else(random_id, |id| checked("id", id))?;
         let name = checked("user", self.user)?;
         let paid = self.paid.map(Paid::amount).transpose()?.filter(|amount| amount.micros > 0);
         Ok(Message {
@@ -77,7 +72,7 @@ impl Incoming {
                 .map_or(Ok(String::new()), |channel| checked("channel", channel))?,
             id,
             user: User {
-                id: self.user_id.map(|id| checked("user_id", id)).transpose()?.map(prefixed).unwrap_or_default(),
+                id: self.user_id.map(|id| checked("user_id", id)).transpose()?.unwrap_or_default(),
                 name,
                 login: String::new(),
                 masked: false,
@@ -136,20 +131,8 @@ fn micros(text: &str) -> Option<u64> {
     units.checked_mul(1_000_000)?.checked_add(fraction.parse().ok()?)
 }
 
-/// A platform that is not among ours is told apart by what goes before its ids.
-fn platform(name: &str) -> Result<(Platform, String), Error> {
-    let lower = name.to_ascii_lowercase();
-    if let Some(platform) = chat::platform(&lower) {
-        return Ok((platform, String::new()));
-    }
-    let named = !lower.is_empty()
-        && lower.len() <= MAX_PLATFORM_CHARS
-        && lower.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if named {
-        return Ok((Platform::Api, format!("{lower}:")));
-    }
-    let message = "\"platform\" must be twitch, youtube, bilibili, or a name of letters and digits";
-    Err(Error::invalid("invalid_value", Some("platform"), message))
+fn platform(name: &str) -> Result<Platform, Error> {
+    name.parse().map_err(|wrong| Error::invalid("invalid_value", Some("platform"), format!("\"platform\" {wrong}")))
 }
 
 /// A platform whose chats can be listened to.
@@ -179,10 +162,9 @@ impl From<ChatPlatform> for Platform {
 /// # Errors
 /// What is given is no name.
 pub fn user(name: &str, user: &str, user_id: Option<String>) -> Result<(Platform, Option<String>), Error> {
-    let (platform, prefix) = platform(name)?;
+    let platform = platform(name)?;
     checked("user", user.to_owned())?;
-    let id = user_id.map(|id| checked("user_id", id)).transpose()?;
-    Ok((platform, id.map(|id| format!("{prefix}{id}"))))
+    Ok((platform, user_id.map(|id| checked("user_id", id)).transpose()?))
 }
 
 /// As in Twitch's tags, a badge may have a version behind a slash.
@@ -262,9 +244,11 @@ mod tests {
                 .expect("valid")
         };
         assert_eq!((of("Twitch").platform, of("Twitch").id.as_str()), (Platform::Twitch, "1"));
-        let (kick, trovo) = (of("kick"), of("trovo"));
-        assert_eq!((kick.platform, kick.id.as_str(), kick.user.id.as_str()), (Platform::Api, "kick:1", "kick:7"));
-        assert_ne!(kick.id, trovo.id);
+        let (kick, trovo) = (of("Kick"), of("trovo"));
+        assert_eq!(kick.platform.to_string(), "kick");
+        assert_eq!((kick.id.as_str(), kick.user.id.as_str()), ("1", "7"));
+        assert_ne!(kick.platform, trovo.platform);
+        assert_eq!(user("KICK", "Ann", Some("7".to_owned())).expect("valid"), (kick.platform, Some("7".to_owned())));
         let unnamed = || message(json!({"platform": "kick", "user": "Ann", "text": "b"})).expect("valid").id;
         assert_ne!(unnamed(), unnamed());
     }

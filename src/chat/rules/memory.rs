@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{
-    super::message::{Message, Platform, User as Author},
+    super::{
+        Platform,
+        message::{Message, User as Author},
+    },
     user_name,
 };
 

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::{shape, *};
 use crate::{
-    chat::message::{Amount, Emote, Kind, Platform, User},
+    chat::{
+        Platform,
+        message::{Amount, Emote, Kind, User},
+    },
     config::{Approval, Banned, Caps, Links, Part, TooLong},
 };
 

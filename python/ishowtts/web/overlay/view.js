@@ -6,7 +6,8 @@ import { Aligner } from "./align.js";
 const BARS = 24;
 /** The card stays that long when nothing comes after it. */
 const LINGER_MS = 900;
-const PLATFORMS = { twitch: "Twitch", youtube: "YouTube", bilibili: "Bilibili" };
+/** Others are named by whoever sends their messages: "constructor" would be found in an object. */
+const PLATFORMS = new Map([["twitch", "Twitch"], ["youtube", "YouTube"], ["bilibili", "Bilibili"]]);
 
 const element = (id) => document.getElementById(id);
 
@@ -31,7 +32,7 @@ export class View {
     const card = element("card");
     element("name").textContent = item.user;
     const platform = element("platform");
-    platform.textContent = PLATFORMS[item.platform] ?? "";
+    platform.textContent = PLATFORMS.get(item.platform) ?? "";
     platform.hidden = platform.textContent === "";
     const paid = element("paid");
     paid.textContent = item.paid ? `${item.paid.amount} ${item.paid.currency}` : "";
