@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 use icu_properties::{CodePointMapData, props::Script};
 use regex::{Regex, RegexBuilder};
 
-use super::fold::{Folded, readings};
+use super::fold::{Folded, composed, readings};
 
 /// Of one compiled expression: keeps what a pattern may cost bounded.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
@@ -52,7 +52,7 @@ impl BannedWords {
                 if !word.chars().any(char::is_alphanumeric) {
                     return Err(format!("banned_words: \"={word}\" holds no letter or digit"));
                 }
-                exact.push(regex::escape(word));
+                exact.push(regex::escape(&composed(word).text));
                 continue;
             }
             for one in ['i', 'l'] {
@@ -88,8 +88,9 @@ impl BannedWords {
     /// Where they stand in `text`, in bytes, in no particular order.
     pub fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
+        let composed = composed(text);
         if let Some(exact) = &self.exact {
-            found.extend(exact.find_iter(text).map(|found| found.range()));
+            found.extend(exact.find_iter(&composed.text).map(|found| composed.origin(found.range())));
         }
         if let Some(all) = &self.all {
             for one in ['i', 'l'] {
@@ -102,7 +103,7 @@ impl BannedWords {
                 self.look_anywhere(all, &read.spelled, &mut found);
             }
         }
-        let mut read = Vec::new();
+        let mut read = vec![composed];
         if !self.patterns.is_empty() {
             read.extend(['i', 'l'].map(|one| readings(text, one).joined));
         }
@@ -252,10 +253,22 @@ mod tests {
     #[test]
     fn exact_words_keep_their_accents() {
         let banned = words(&["=mọi đen", "=a.b"]);
-        for text in ["MỌI ĐEN", "cái mọi đen!", "a.b"] {
+        for text in [
+            "MỌI ĐEN",
+            "cái mọi đen!",
+            "a.b",
+            "mo\u{323}i đen",
+            "MO\u{323}I ĐE\u{200b}N",
+            "m\u{200b}o\u{200b}\u{323}i đen",
+            "ｍọi đen",
+        ] {
             assert!(!banned.find(text).is_empty(), "{text:?}");
         }
-        for text in ["mới đến", "moi den", "mọi đensity", "axb"] {
+        let text = "cái mo\u{323}\u{200b}i đen!";
+        assert_eq!(banned.find(text).first().map(|found| &text[found.clone()]), Some("mo\u{323}\u{200b}i đen"));
+        let decomposed = words(&["=mo\u{323}i đen"]);
+        assert!(!decomposed.find("mọi đen").is_empty() && decomposed.find("mới đến").is_empty());
+        for text in ["mới đến", "mo\u{31b}\u{301}i đe\u{302}\u{301}n", "moi den", "mọi đensity", "axb"] {
             assert!(banned.find(text).is_empty(), "{text:?}");
         }
         assert!(BannedWords::new(&["= ".to_owned()], &[]).is_err_and(|why| why.contains("no letter")));

@@ -10,6 +10,8 @@ use icu_properties::{
 use unicode_normalization::UnicodeNormalization;
 use unicode_security::confusable_detection::skeleton;
 
+use super::shape::clusters;
+
 /// Letters, digits and single spaces, in lower case, and where each byte of it came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Folded {
@@ -39,6 +41,57 @@ impl Folded {
         let origins = &self.origins[found];
         origins.first().map_or(0, |first| first.start)..origins.iter().map(|origin| origin.end).max().unwrap_or(0)
     }
+}
+
+/// As it is read, with its accents: composed, letters of one width, without what cannot be seen. Marks stay as they are.
+pub(super) fn composed(text: &str) -> Folded {
+    let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+    let mut visible = Folded::default();
+    for (start, c) in text.char_indices() {
+        if !ignorable.contains(c) && !matches!(c, '\u{fff9}'..='\u{fffb}') {
+            visible.push(c, &(start..start + c.len_utf8()));
+        }
+    }
+    if visible.text.is_ascii() {
+        return visible;
+    }
+    let mut composed = Folded::default();
+    let mut at = 0;
+    for cluster in clusters(&visible.text) {
+        let origin = visible.origin(at..at + cluster.len());
+        at += cluster.len();
+        match cluster.chars().next() {
+            Some(c) if c.is_alphanumeric() || matches!(c, '．' | '：' | '／') => {
+                cluster.nfkc().for_each(|c| composed.push(c, &origin));
+            }
+            _ => cluster.chars().for_each(|c| composed.push(c, &origin)),
+        }
+    }
+    composed
+}
+
+/// `composed`, and in words that hold Latin letters what only looks like one as that letter: "evil.cоm" with a Cyrillic о.
+pub(super) fn plain(text: &str) -> Folded {
+    let composed = composed(text);
+    if composed.text.is_ascii() {
+        return composed;
+    }
+    let mut plain = Folded::default();
+    let mut at = 0;
+    let same = |one: &char, other: &char| one.is_alphanumeric() && other.is_alphanumeric();
+    for word in composed.text.chars().collect::<Vec<_>>().chunk_by(same) {
+        let latin = word.iter().any(char::is_ascii_alphabetic);
+        for c in word {
+            let origin = composed.origin(at..at + c.len_utf8());
+            at += c.len_utf8();
+            if latin && !c.is_ascii() {
+                c.to_lowercase().for_each(|c| look_alike(c, |c| plain.push(c, &origin)));
+            } else {
+                plain.push(*c, &origin);
+            }
+        }
+    }
+    plain
 }
 
 /// The readings in which a word may hide.

@@ -215,6 +215,9 @@ fn names_on_the_stream_are_fit_to_be_read() {
         ("A\u{202e}nn", "Ann"),
         ("\u{3164}", "someone"),
         ("★☆", "★☆"),
+        ("visit evil.com now", "someone"),
+        ("ev\u{200b}il.com", "someone"),
+        ("Dr. Who", "Dr. Who"),
         (&"名".repeat(256), &"名".repeat(30)),
         (&format!("Z{}", "\u{30d}".repeat(200)), "Z\u{30d}\u{30d}\u{30d}\u{30d}"),
     ] {
@@ -226,6 +229,8 @@ fn names_on_the_stream_are_fit_to_be_read() {
     let mut handle = of(Kind::Cheer { bits: 1 }, "hi");
     handle.user.name = "@ann".into();
     assert_eq!(said(&rules, &handle), "ann cheered 1: hi");
+    handle.user.name = "visit evil.com now".into();
+    assert_eq!(said(&rules, &handle), "someone cheered 1: hi");
 }
 
 #[test]

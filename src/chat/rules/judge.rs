@@ -5,7 +5,7 @@ use super::{
     author::{age, approval, command, duplicate, rate, threshold, users, who},
     fold::readings,
     spoken::speech,
-    words::{banned_again, caps, emoji, language, length, parts, repeats, words},
+    words::{banned_again, caps, emoji, language, length, links_again, parts, repeats, words},
 };
 use crate::chat::message::{Kind, Message};
 
@@ -100,6 +100,7 @@ fn decide(case: &mut Case<'_>, memory: &Memory, now: Now, folded: &mut String) -
     let held = parts(case, start.unwrap_or(0)..end.unwrap_or(case.message.text.len()))?;
     emoji(case)?;
     repeats(case)?;
+    links_again(case)?;
     caps(case)?;
     words(case)?;
     let language = language(case)?;

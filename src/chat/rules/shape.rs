@@ -10,6 +10,8 @@ use icu_properties::{
 use icu_segmenter::GraphemeClusterSegmenter;
 use regex::Regex;
 
+use super::fold::plain;
+
 /// A cluster of more code points counts as several: combining marks could make one of any length.
 const MAX_CLUSTER_CODE_POINTS: usize = 16;
 /// Of a letter: pointed Hebrew with cantillation has so many.
@@ -29,16 +31,34 @@ static LINK: LazyLock<Regex> = LazyLock::new(|| {
                 tk|ml|be";
     // Words as well: a sentence that begins without a space ("it's over.be nice") is no address, unless a path follows.
     let words = "me|us|it|to|in|live|top|pro|fun|link|store|online|club|vip|stream|shop|site|click|zip|app";
+    // Of a host that is not ASCII, whose last letter is none: "quá.ai" and "está.es" are sentences.
+    let few = "com|org|info|biz|xyz|jp|cn|kr|ru|ua|vn";
+    let cyrillic = "рф|рус|укр|бел|срб|мкд|қаз|бг";
     // A path ends where Chinese or another script without spaces goes on.
-    let path = r"[[!-~][\p{L}\p{N}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}]]";
+    let solid = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Hangul}\p{Thai}";
+    let path = format!(r"[[!-~][\p{{L}}\p{{N}}\p{{M}}]--[{solid}]]");
     // ASCII's word boundary, as for Unicode's there is none between a Chinese letter and an address.
     let edge = r"(?-u:\b)";
-    let host = r"(?:[a-z0-9-]+[.。．｡])+";
+    let dot = "[.。．｡]";
+    // Bounded, as is the name in an address of mail: they run through dots, and each address would be read to the end.
+    let scheme = format!("{edge}[a-z][a-z0-9+.-]{{0,20}}://");
+    let host = format!("(?:[a-z0-9-]+{dot})+");
+    let letter = format!(r"[[\p{{L}}\p{{N}}\p{{M}}_-]--[{solid}]]");
+    let any = r"[\p{L}\p{N}\p{M}-]";
+    let rest = format!("(?:[/:?#]{path}*)?");
     let pattern = [
-        format!(r"{edge}[a-z][a-z0-9+.-]*://{path}+"),
-        format!(r"{edge}www[.。．｡]{path}+"),
-        format!(r"(?:{edge}[a-z0-9._%+-]+@)?{edge}{host}(?:{ends}){edge}(?:[/:?#]{path}*)?"),
-        format!(r"{edge}{host}(?:{words})/{path}*"),
+        format!("{scheme}{path}+"),
+        // Behind "https://" or "www." any script is an address.
+        format!("{scheme}(?:{any}+{dot})+(?:{ends}|{words}|{cyrillic}){edge}{rest}"),
+        format!("{scheme}{any}+(?:{dot}{any}+)*{rest}"),
+        format!("{edge}www{dot}{path}+"),
+        format!(r"{edge}www\.(?:{any}+\.)+(?:(?:{ends}|{words}|{cyrillic}){edge}|[a-z]+){rest}"),
+        format!("{edge}[a-z0-9._%+-]{{1,64}}@{edge}{host}(?:{ends}){edge}{rest}"),
+        format!("(?:{letter}+{dot})*{letter}*[a-z0-9-]{dot}(?:{ends}){edge}{rest}"),
+        format!("{host}сом{rest}"),
+        format!(r"(?:{letter}+\.)*{letter}+\.(?:{few}|net|{cyrillic})\b{rest}"),
+        format!(r"[{solid}]+\.(?:{few})\b{rest}"),
+        format!("{edge}{host}(?:{words})/{path}*"),
         format!(r"{edge}(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}{edge}(?:[/:]{path}*)?"),
         format!(
             r"{edge}[a-z0-9-]+(?:\s*[(\[{{]\s*(?:dot|\.)\s*[)\]}}]\s*|\s+dot\s+)(?:{ends}|{words}){edge}(?:/{path}*)?"
@@ -49,8 +69,10 @@ static LINK: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(&format!("(?i){pattern}")).expect("a regular expression")
 });
 
+/// Looked for in what is read: invisible characters and letters of another width or alphabet hide none.
 pub(super) fn links(text: &str) -> Vec<Range<usize>> {
-    LINK.find_iter(text).map(|found| found.range()).collect()
+    let plain = plain(text);
+    LINK.find_iter(&plain.text).map(|found| plain.origin(found.range())).collect()
 }
 
 /// Grapheme clusters; very long ones in parts.
@@ -224,6 +246,33 @@ mod tests {
             ("mail ann.b@example.org", "ann.b@example.org"),
             ("my ip is 203.0.113.7:25565 lol", "203.0.113.7:25565"),
             ("https://ru.wikipedia.org/wiki/Россия ага", "https://ru.wikipedia.org/wiki/Россия"),
+            ("看https://a.com很好看", "https://a.com"),
+            ("看https://a.com，很好看", "https://a.com"),
+            ("see https://例え.jp now", "https://例え.jp"),
+            ("https://例え.jpを見て", "https://例え.jp"),
+            ("https://例え.com/x", "https://例え.com/x"),
+            ("https://日本/", "https://日本/"),
+            ("https://한국.kr", "https://한국.kr"),
+            ("https://ไทย.com", "https://ไทย.com"),
+            ("https://例子.中国", "https://例子.中国"),
+            ("www.例え.jp", "www.例え.jp"),
+            ("例え.com", "例え.com"),
+            ("サーバー.jp/x", "サーバー.jp/x"),
+            ("зайди на пример.рф!", "пример.рф"),
+            ("http://пример.рф/", "http://пример.рф/"),
+            ("пример.com", "пример.com"),
+            ("in münchen.de steht", "münchen.de"),
+            ("t\u{200b}.co/abc", "t\u{200b}.co/abc"),
+            ("evil.c\u{200b}om now", "evil.c\u{200b}om"),
+            ("evil\u{fff9}.com", "evil\u{fff9}.com"),
+            ("http\u{200b}://evil.com", "http\u{200b}://evil.com"),
+            ("ｅｖｉｌ.ｃｏｍ", "ｅｖｉｌ.ｃｏｍ"),
+            ("evil.ｃom", "evil.ｃom"),
+            ("ｈｔｔｐｓ：／／ａ．ｊｐ", "ｈｔｔｐｓ：／／ａ．ｊｐ"),
+            ("evil.cоm", "evil.cоm"), // Cyrillic о
+            ("еvil.com", "еvil.com"), // Cyrillic е
+            ("EVIL.СОМ", "EVIL.СОМ"), // Cyrillic СОМ
+            ("my_site.com", "my_site.com"),
         ] {
             let found = links(text);
             assert_eq!(found.len(), 1, "{text:?}");
@@ -239,6 +288,20 @@ mod tests {
             "no.it is",
             "see you.in a bit",
             "go.to bed",
+            "草ｗｗｗ。すごい",
+            "草www。すごい",
+            "太好了.下次再来",
+            "生日快乐.中国",
+            "我在用.net开发",
+            "좋아요.한국 최고",
+            "было круто.со мной",
+            "всё.но нет",
+            "vui quá.ai biết",
+            "hay quá.gg",
+            "ya está.es que no",
+            "perché.io credo",
+            "hmm…com on",
+            "１．５倍",
         ] {
             assert!(links(text).is_empty(), "{text:?}");
         }

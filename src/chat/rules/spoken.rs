@@ -100,21 +100,26 @@ fn bounded_name(all: &str) -> &str {
     name.trim().trim_start_matches('@')
 }
 
-/// As it stands on the stream: as it is written, but never a banned word, nor what would spoil the overlay.
+/// A name that would be said and shown to all is the cheapest place for an advertisement.
+fn is_hidden(case: &Case<'_>, name: &str) -> bool {
+    !case.rules.banned.find(name).is_empty() || !shape::links(name).is_empty()
+}
+
+/// As it stands on the stream: as it is written, but never a banned word or a link, nor what would spoil the overlay.
 fn shown_name(case: &Case<'_>) -> String {
     let name = bounded_name(&case.message.user.name);
     let shown = shape::tidy(name);
     let shown = shape::cut(&shown, MAX_NAME_CHARS).unwrap_or(shown);
-    if shown.is_empty() || !case.rules.banned.find(name).is_empty() { SOMEONE.to_owned() } else { shown }
+    if shown.is_empty() || is_hidden(case, name) { SOMEONE.to_owned() } else { shown }
 }
 
-/// Without what nobody would read out of a name; a name that is a banned word is not said.
+/// Without what nobody would read out of a name; a name that holds a banned word or a link is not said.
 fn spoken_name(case: &Case<'_>) -> String {
     let name = bounded_name(case.called.unwrap_or(&case.message.user.name));
     let spaced: String = name.chars().map(|c| if matches!(c, '_' | '*' | '-') { ' ' } else { c }).collect();
     let said = shape::limit_repeats(&shape::tidy(&spaced), case.rules.settings.max_repeats);
     let said = shape::cut(&said, MAX_NAME_CHARS).unwrap_or(said);
-    if !shape::is_speakable(&said) || !case.rules.banned.find(name).is_empty() {
+    if !shape::is_speakable(&said) || is_hidden(case, name) {
         return SOMEONE.to_owned();
     }
     said

@@ -225,6 +225,15 @@ fn links_emotes_and_emoji() {
 }
 
 #[test]
+fn a_link_is_not_said_because_an_emoji_stood_in_it() {
+    let text = "go to evil.😀c😀o😀m now";
+    let with = |links| rules(move |settings| (settings.links, settings.emoji) = (links, Part::Drop));
+    assert_eq!(said(&with(Links::Say), &message(text)), "go to link now");
+    assert_eq!(said(&with(Links::Drop), &message(text)), "go to now");
+    assert_eq!(refused_by(&with(Links::Refuse), &message(text)), "links");
+}
+
+#[test]
 fn repetitions_capitals_and_length() {
     assert_eq!(said(&rules(|_| ()), &message("NOOOOOOO WAYYYYYY")), "nooo wayyy");
     assert_eq!(refused_by(&rules(|settings| settings.caps = Caps::Refuse), &message("WHAT IS THIS")), "caps");

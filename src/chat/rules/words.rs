@@ -152,6 +152,25 @@ pub(super) fn repeats(case: &mut Case<'_>) -> Decided {
     case.say("repeats", said, "repetitions are cut")
 }
 
+/// What was taken out may have been all that hid a link.
+pub(super) fn links_again(case: &mut Case<'_>) -> Decided {
+    let settings = &case.rules.settings;
+    let found = shape::links(&case.said);
+    let word = match settings.links {
+        _ if found.is_empty() => return Ok(()),
+        Links::Refuse => return case.refuse("links", "it holds a link once other parts are taken out"),
+        Links::Drop => "",
+        Links::Say => &settings.link_word,
+    };
+    let (mut said, mut at) = (String::with_capacity(case.said.len()), 0);
+    for link in found {
+        said.extend([&case.said[at..link.start], " ", word, " "]);
+        at = link.end;
+    }
+    said.push_str(&case.said[at..]);
+    case.say("links", shape::tidy(&said), "a link is not said")
+}
+
 /// What was paid for is said all the same, without the words: who sent how much.
 fn refuse_words(case: &mut Case<'_>, rule: &'static str, reason: &str) -> Decided {
     if !case.paid {
