@@ -84,8 +84,9 @@ pub(super) fn plain(text: &str) -> Folded {
         for c in word {
             let origin = composed.origin(at..at + c.len_utf8());
             at += c.len_utf8();
-            if latin && !c.is_ascii() {
-                c.to_lowercase().for_each(|c| look_alike(c, |c| plain.push(c, &origin)));
+            // An accent is no disguise of an address.
+            if latin && !c.is_ascii() && c.nfd().nth(1).is_none() {
+                c.to_lowercase().for_each(|lower| look_alike(lower, *c, |c| plain.push(c, &origin)));
             } else {
                 plain.push(*c, &origin);
             }
@@ -101,12 +102,47 @@ pub(super) struct Readings {
     pub words: Folded,
     /// Marks within a word are nothing.
     pub joined: Folded,
-    /// A letter that stands alone with the word after it: "f uck", but not "as S tier".
+    /// Two words that look like one that was torn: "f uck", "fuc k", "fu ck", but not "as S tier".
     pub pairs: Folded,
     /// Letters that stand alone one after the other, three at least: "f u c k".
     pub spelled: Folded,
+    /// Pieces of one letter and of two: "d ar n".
+    pub pieces: Pieces,
     /// Without any space: for scripts that have none.
     pub solid: Folded,
+    /// The same without a Latin letter or digit, or two, between letters of those scripts: "傻x瓜". Empty where there is
+    /// none.
+    pub gapped: Folded,
+}
+
+#[derive(Default)]
+pub(super) struct Pieces {
+    pub text: Folded,
+    /// Where each begins and ends in the text, in order.
+    places: Vec<Range<usize>>,
+}
+
+impl Pieces {
+    fn add(&mut self, words: &[Word]) {
+        for (at, word) in words.iter().enumerate() {
+            if at == 0 && !self.text.text.is_empty() {
+                self.text.push(' ', &word.letters[0].origin);
+            }
+            let start = self.text.text.len();
+            word.letters.iter().for_each(|letter| self.text.push(letter.c, &letter.origin));
+            self.places.push(start..self.text.text.len());
+        }
+    }
+
+    /// Whether somebody tore a word up so: into whole pieces, three at least, two of which are a single letter.
+    pub fn are_of(&self, found: &Range<usize>) -> bool {
+        let first = self.places.binary_search_by_key(&found.start, |place| place.start);
+        let last = self.places.binary_search_by_key(&found.end, |place| place.end);
+        let (Ok(first), Ok(last)) = (first, last) else { return false };
+        let Some(pieces) = self.places.get(first..=last) else { return false };
+        let alone = |place: &&Range<usize>| self.text.text[(*place).clone()].chars().nth(1).is_none();
+        pieces.len() >= 3 && pieces.iter().filter(alone).count() >= 2
+    }
 }
 
 struct Letter {
@@ -125,6 +161,40 @@ impl Word {
     fn is_alone(&self) -> bool {
         self.letters.len() == 1
     }
+
+    fn has_vowel(&self) -> bool {
+        self.letters.iter().any(|letter| matches!(letter.c, 'a' | 'e' | 'i' | 'o' | 'u' | 'y'))
+    }
+
+    /// As it stands there: no accent or other alphabet was taken off.
+    fn is_ascii(&self) -> bool {
+        self.letters.iter().all(|letter| letter.c.is_ascii_alphabetic() && letter.origin.len() == 1)
+    }
+
+    /// Of "he 'll" and "she 'll".
+    fn is_contraction(&self) -> bool {
+        self.letters.iter().map(|letter| letter.c).eq("ll".chars())
+    }
+}
+
+/// Whether two words that stand side by side look like one. Two ordinary words never do, whatever they make together
+/// ("pen is", "go ok"): one part is no word by itself.
+fn is_torn(first: &Word, second: &Word) -> bool {
+    if !first.bare || !second.bare || (first.is_alone() && second.is_alone()) {
+        return false;
+    }
+    if first.is_alone() {
+        return true;
+    }
+    // "chín k" is Vietnamese, "рад к" Russian.
+    if !first.is_ascii() || !second.is_ascii() {
+        return false;
+    }
+    if second.is_alone() {
+        // "as s", "rap e": many a language has words of one vowel.
+        return first.letters.len() >= 3 && !second.has_vowel();
+    }
+    [first, second].iter().any(|word| !word.has_vowel() && !word.is_contraction())
 }
 
 /// `one` is what 1, ! and | stand for: l in one reading, i in another.
@@ -132,7 +202,9 @@ pub(super) fn readings(text: &str, one: char) -> Readings {
     let letters = letters(text);
     let mut readings = Readings::default();
     let mut found = Vec::new();
+    let mut has_gaps = false;
     for token in tokens(&letters) {
+        has_gaps |= add_without_gaps(token, &mut readings.gapped);
         let plain = unleet(token, one);
         let mut parted = true;
         for letter in &plain {
@@ -159,11 +231,30 @@ pub(super) fn readings(text: &str, one: char) -> Readings {
         let letters = unleet(&token[1..], one).into_iter().filter(|letter| letter.c.is_alphanumeric()).collect();
         readings.joined.add(&[&Word { letters, bare: false }]);
     }
+    // "darn420", "2darn".
+    for token in tokens(&letters) {
+        let is_letter = |letter: &Letter| letter.c.is_alphabetic();
+        let (first, last) = (token.iter().position(is_letter), token.iter().rposition(is_letter));
+        let (Some(first), Some(last)) = (first, last) else { continue };
+        let numbered = is_number(&token[..first]) || is_number(&token[last + 1..]);
+        if numbered && last - first + 1 >= MIN_LETTERS_BESIDE_DIGITS {
+            let letters = unleet(&token[first..=last], one).into_iter().filter(|letter| letter.c.is_alphanumeric());
+            readings.joined.add(&[&Word { letters: letters.collect(), bare: false }]);
+        }
+    }
     for two in found.windows(2) {
-        let [first, second] = two else { continue };
-        if first.bare && second.bare && first.is_alone() && !second.is_alone() {
+        if let [first, second] = two
+            && is_torn(first, second)
+        {
             readings.pairs.add(&[first, second]);
         }
+    }
+    let is_piece = |word: &Word| word.bare && word.letters.len() <= 2;
+    for run in found.chunk_by(|one, other| is_piece(one) && is_piece(other)).filter(|run| run.len() >= 3) {
+        readings.pieces.add(run);
+    }
+    if !has_gaps {
+        readings.gapped = Folded::default();
     }
     for run in found.chunk_by(|one, other| one.is_alone() && other.is_alone()).filter(|run| run.len() >= 3) {
         readings.spelled.add(&run.iter().collect::<Vec<_>>());
@@ -171,25 +262,84 @@ pub(super) fn readings(text: &str, one: char) -> Readings {
     readings
 }
 
-/// Lower case, without accents, invisible characters and apostrophes, look-alikes as the Latin letters that they imitate.
+/// Whether what stands at an end of a word is a number. A single digit may be a letter of the word: "hell0".
+fn is_number(end: &[Letter]) -> bool {
+    let digits = || end.iter().map(|letter| letter.c).filter(char::is_ascii_digit);
+    digits().count() >= 2 || digits().any(|digit| matches!(digit, '2' | '6'))
+}
+
+/// Fewer are not looked at without their digits.
+const MIN_LETTERS_BESIDE_DIGITS: usize = 3;
+
+/// The letters and digits of a token but for what Latin stands between letters of a script without spaces. Whether some
+/// did.
+fn add_without_gaps(token: &[Letter], to: &mut Folded) -> bool {
+    let all: Vec<&Letter> = token.iter().filter(|letter| letter.c.is_alphanumeric()).collect();
+    // Marks stand for letters in the other reading.
+    let mut gaps = all.len() < token.len() && all.iter().any(|letter| is_of_solid_script(letter.c));
+    let mut before = false;
+    let mut runs = all.chunk_by(|one, other| one.c.is_ascii() == other.c.is_ascii()).peekable();
+    while let Some(run) = runs.next() {
+        let after = runs.peek().is_some_and(|next| is_of_solid_script(next[0].c));
+        if run[0].c.is_ascii() && run.len() <= 2 && before && after {
+            gaps = true;
+            continue;
+        }
+        run.iter().for_each(|letter| to.push(letter.c, &letter.origin));
+        before = run.last().is_some_and(|last| is_of_solid_script(last.c));
+    }
+    gaps
+}
+
+/// Where no space tells words apart.
+pub(super) fn is_of_solid_script(c: char) -> bool {
+    let solid = [
+        Script::Han,
+        Script::Hiragana,
+        Script::Katakana,
+        Script::Hangul,
+        Script::Thai,
+        Script::Lao,
+        Script::Khmer,
+        Script::Myanmar,
+    ];
+    !c.is_ascii() && solid.contains(&CodePointMapData::<Script>::new().get(c))
+}
+
+pub(super) fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`' | '´')
+}
+
+/// "darn's": the rest, from the apostrophe on, begins with an s that ends the word.
+fn is_possessive(rest: &str) -> bool {
+    let mut after = rest.chars().skip(1);
+    matches!(after.next(), Some('s' | 'S')) && !after.next().is_some_and(char::is_alphanumeric)
+}
+
+/// Lower case, without accents, invisible characters and apostrophes (but for one before an s), look-alikes as the Latin letters that they imitate.
 fn letters(text: &str) -> Vec<Letter> {
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let mut letters = Vec::with_capacity(text.len());
     for (start, c) in text.char_indices() {
         let origin = start..start + c.len_utf8();
-        if ignorable.contains(c) || matches!(c, '\'' | '’' | '‘' | 'ʼ' | '`' | '´') {
+        if is_apostrophe(c) && is_possessive(&text[start..]) {
+            letters.push(Letter { c: '\'', origin });
+            continue;
+        }
+        if ignorable.contains(c) || is_apostrophe(c) {
             continue;
         }
         for part in c.nfkd().filter(|part| !is_accent(*part)) {
             for lower in part.to_lowercase().filter(|lower| !is_accent(*lower)) {
-                look_alike(lower, |c| letters.push(Letter { c, origin: origin.clone() }));
+                look_alike(lower, part, |c| letters.push(Letter { c, origin: origin.clone() }));
             }
         }
     }
     letters
 }
 
-fn look_alike(c: char, mut push: impl FnMut(char)) {
+/// `written`: what `c` is the small letter of; some of those look like another letter.
+fn look_alike(c: char, written: char, mut push: impl FnMut(char)) {
     let imitates = [Script::Common, Script::Latin, Script::Greek, Script::Cyrillic, Script::Cherokee, Script::Coptic];
     if c.is_ascii() || !imitates.contains(&CodePointMapData::<Script>::new().get(c)) {
         return push(c);
@@ -212,6 +362,16 @@ fn look_alike(c: char, mut push: impl FnMut(char)) {
         '£' => push('l'),
         '†' => push('t'),
         '¥' => push('y'),
+        'ð' => push('d'),
+        // Turned upside down.
+        'ɐ' => push('a'),
+        'ǝ' => push('e'),
+        'ɥ' => push('h'),
+        'ʞ' => push('k'),
+        'ɯ' => push('m'),
+        'ɹ' => push('r'),
+        'ʇ' => push('t'),
+        'ʎ' => push('y'),
         // Letters in squares and circles, and those of which flags are made.
         '\u{1f150}'..='\u{1f169}' => push(latin(c, '\u{1f150}')),
         '\u{1f170}'..='\u{1f189}' => push(latin(c, '\u{1f170}')),
@@ -220,15 +380,22 @@ fn look_alike(c: char, mut push: impl FnMut(char)) {
             if let Some((letter, _)) = ('a'..='z').zip(SMALL_CAPITALS.chars()).find(|(_, small)| *small == c) {
                 return push(letter);
             }
-            let mut buffer = [0; 4];
-            let found: String = skeleton(c.encode_utf8(&mut buffer)).collect();
-            if found.chars().all(|c| c.is_ascii_alphanumeric()) && !found.is_empty() {
-                found.chars().for_each(|c| push(c.to_ascii_lowercase()));
-            } else {
-                push(c);
+            let found = [c, written]
+                .into_iter()
+                .map(imitated)
+                .find(|found| !found.is_empty() && found.chars().all(|c| c.is_ascii_alphanumeric()));
+            match found {
+                Some(found) => found.chars().for_each(|c| push(c.to_ascii_lowercase())),
+                None => push(c),
             }
         }
     }
+}
+
+/// What the table of look-alikes says, without strokes and hooks: "đ" is a d with one.
+fn imitated(c: char) -> String {
+    let mut buffer = [0; 4];
+    skeleton(c.encode_utf8(&mut buffer)).filter(|c| !is_accent(*c)).collect()
 }
 
 /// From a to z; x has none.
@@ -303,6 +470,11 @@ mod tests {
         assert_eq!(readings("1ove", 'l').joined.text, "love");
         assert_eq!(read("so h e * l. l o there").spelled.text, "hello");
         assert_eq!(read("oh h ello").pairs.text, "hello");
+        assert_eq!(read("oh hell o, tell m").pairs.text, "tellm");
+        assert_eq!(read("oh h el l o there").pieces.text.text, "ohhello");
+        assert_eq!(read("你x好 1 you").gapped.text, "你好1you");
+        assert_eq!(read("hello2, 99hello").joined.text, "hello2 gghello hello hello");
+        assert_eq!(read("hello's").words.text, "hello s");
     }
 
     #[test]
