@@ -28,7 +28,7 @@ use super::{
     voices::Voices,
 };
 use crate::{
-    config::Config,
+    config::{ChatRules, Config},
     error::Error,
     scheduler::{Class, Owner},
     speech::{Level, Speech, SpeechRequest},
@@ -150,7 +150,7 @@ impl Desk {
         let sign_ins = SignIns::new(twitch::signed_in(&config.chat));
         let started = sources(&connector.configured(), &recovered);
         recovered.heard.iter().for_each(|user| judge.welcome(user));
-        warn_of_missing_engines(&config.chat.rules.engines, &speech);
+        warn_of_missing(&config.chat.rules, &speech);
         let (events, told) = mpsc::channel(EVENTS);
         let desk = Arc::new_cyclic(|desk: &Weak<Self>| {
             let store = Arc::new(store);
@@ -490,12 +490,18 @@ async fn tick(desk: Weak<Desk>) {
     }
 }
 
-/// What is in their languages is spoken by the engine that the server chooses.
-fn warn_of_missing_engines(routes: &BTreeMap<String, String>, speech: &Speech) {
+/// What is in their languages is spoken by the engine that the server chooses, and in the viewer's voice.
+fn warn_of_missing(rules: &ChatRules, speech: &Speech) {
     let engines = speech.engines();
-    for (language, name) in routes {
+    for (language, name) in &rules.engines {
         if !engines.iter().any(|engine| engine.name == *name) {
             tracing::warn!("chat.rules.engines.{language}: there is no engine {name:?}; the server chooses one");
+        }
+    }
+    let library = speech.voices();
+    for (language, name) in &rules.voices {
+        if let Err(error) = library.resolve(name) {
+            tracing::warn!("chat.rules.voices.{language}: {error}; viewers keep their voices");
         }
     }
 }

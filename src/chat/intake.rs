@@ -171,6 +171,8 @@ impl Desk {
         let named = spoken.voice.and_then(|name| library.resolve(&name).ok()).map(|voice| voice.id.clone());
         let (of_channel, engine) = self.state.lock().sources.voice_of(message.platform, &message.channel);
         let named = named.or(of_channel);
+        let engines = self.speech.engines();
+        let chosen = spoken.engine.filter(|name| engines.iter().any(|engine| engine.name == *name));
         let voice = named.or_else(|| self.state.lock().voices.of(users).map(str::to_owned));
         Item {
             message: MessageKey { platform: message.platform, id: message.id },
@@ -183,7 +185,7 @@ impl Desk {
             text: spoken.display_text,
             speech: spoken.text,
             language: spoken.language,
-            engine: spoken.engine.or(engine),
+            engine: chosen.or(engine),
             voice,
             priority: spoken.priority,
             paid: paid(&message.kind),

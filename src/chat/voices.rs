@@ -14,7 +14,7 @@ pub struct Voices {
 }
 
 impl Voices {
-    /// Voices of the pool that do not exist are passed over, with a warning.
+    /// Voices of the pool that do not exist are passed over, with a warning; without any other it is the default voice.
     #[must_use]
     pub fn new(config: &ChatVoices, library: &Library, chosen: Vec<(UserKey, String)>) -> Self {
         let mut pool: Vec<String> = if config.pool.is_empty() {
@@ -29,6 +29,10 @@ impl Voices {
             };
             config.pool.iter().filter_map(found).collect()
         };
+        if pool.is_empty() && !config.pool.is_empty() {
+            pool.extend(library.default_voice().ok().map(|voice| voice.id.clone()));
+            tracing::warn!("chat.voices.pool: there is none of its voices; all viewers have the default voice");
+        }
         pool.sort_unstable();
         pool.dedup();
         Self { pool, choice: config.choice, chosen: chosen.into_iter().collect() }
@@ -167,6 +171,13 @@ mod tests {
         assert_eq!(voices.check("Narrator+pitch=3", &library(), false), Ok("rowan+pitch=3".to_owned()));
         assert_eq!(code(voices.check("rowan+pitch=3", &library(), true)), Err("voice_not_found"));
         assert_eq!(code(voices.check("nobody", &library(), false)), Err("voice_not_found"));
+    }
+
+    #[test]
+    fn a_pool_of_voices_that_do_not_exist_is_the_default_voice() {
+        let voices = voices(&["nobody"]);
+        assert_eq!((voices.pool(), voices.of(&[user("1")])), (&["heart".to_owned()][..], Some("heart")));
+        assert_eq!(super::tests::voices(&["nobody", "rowan"]).pool(), ["rowan"]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Chat is short, and a detector is often wrong about short text. A wrong guess about a Latin line would take English
 //! from the engine that speaks it, so there it must be long and sure; other scripts leave little to guess.
 
+use std::collections::BTreeSet;
+
 use whatlang::{Detector, Lang, Script};
 
 /// A Latin line with fewer letters is not guessed at.
@@ -35,6 +37,12 @@ pub fn language(text: &str) -> Option<&'static str> {
         Script::Latin => latin(text),
         script => other(text, script),
     }
+}
+
+/// All that a text can be found to be in, and English; sorted.
+#[must_use]
+pub fn languages() -> BTreeSet<&'static str> {
+    Lang::all().iter().map(|language| tag(*language)).filter(|tag| !tag.is_empty()).chain(["en"]).collect()
 }
 
 /// Of a script that is not Latin: where several languages share it and the detector is not sure, the language whose

@@ -27,7 +27,12 @@ use self::{
     sentence::for_each_sentence,
 };
 
-pub use self::{incremental::Incremental, language::language, place::Place, script::foreign_letter};
+pub use self::{
+    incremental::Incremental,
+    language::{language, languages},
+    place::Place,
+    script::foreign_letter,
+};
 
 /// A sentence below this, in grapheme clusters, is said together with the next of its line: a call of the engine for
 /// "Hi." costs as much as one for ten words and has no melody.

@@ -29,7 +29,10 @@ pub use self::{
     verdict::{Command, Decision, Outcome, Priority, Speech, Step, Verdict},
 };
 use super::message::{Message, Roles};
-use crate::config::{ChatRules, Who};
+use crate::{
+    config::{ChatRules, Who},
+    text::languages,
+};
 
 /// The clock, read once for a message.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +71,10 @@ impl Rules {
         let told = |why: String| format!("chat.rules.{why}");
         let lower = |names: &[String]| names.iter().map(|name| user_name(name)).collect();
         let written = &settings.templates;
+        let base = |tag: &str| tag.split('-').next().unwrap_or_default().to_lowercase();
+        settings.languages.iter().try_for_each(|tag| known_language("languages", &base(tag), tag)).map_err(told)?;
+        settings.engines.keys().try_for_each(|tag| known_language("engines", tag, tag)).map_err(told)?;
+        settings.voices.keys().try_for_each(|tag| known_language("voices", tag, tag)).map_err(told)?;
         let words = [lists::entries(&settings.banned_lists).map_err(told)?, settings.banned_words.clone()].concat();
         let template = |key, text: &String| Template::new(key, text).map_err(told);
         let min_micros = settings.min_amounts.iter().map(|(currency, amount)| {
@@ -117,6 +124,16 @@ impl Rules {
     pub fn explain(&self, message: &Message, called: Option<&str>, memory: &Memory, now: Now) -> Verdict {
         judge::judge(self, message, called, memory, now).0
     }
+}
+
+/// A language that nothing is ever found to be in would silence or speak nothing, and nobody would know why.
+fn known_language(key: &str, tag: &str, written: &str) -> Result<(), String> {
+    let known = languages();
+    if known.contains(tag) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(format!("{key}: no text is found to be in {written:?}; there are {}", known.join(", ")))
 }
 
 /// As names are compared.

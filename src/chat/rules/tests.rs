@@ -337,6 +337,12 @@ fn settings_that_cannot_be_used_are_told() {
         fault(|settings| drop(settings.min_amounts.insert("USD".into(), "five".into()))).contains("min_amounts.USD")
     );
     assert!(fault(|settings| drop(settings.min_amounts.insert("$".into(), "5".into()))).contains("currency"));
+    let languages = fault(|settings| settings.languages = vec!["en-GB".into(), "english".into()]);
+    assert!(languages.contains("chat.rules.languages: ") && languages.contains("\"english\""), "{languages}");
+    assert!([", en,", ", vi,", ", zh"].iter().all(|known| languages.contains(known)), "{languages}");
+    assert!(fault(|settings| settings.languages = vec!["xx".into()]).contains("\"xx\""));
+    assert!(fault(|settings| drop(settings.engines.insert("zh-CN".into(), "f5".into()))).contains("engines: "));
+    assert!(fault(|settings| drop(settings.voices.insert("xx".into(), "heart".into()))).contains("voices: "));
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -144,12 +144,17 @@ async fn whoever_was_muted_before_a_restart_is_unmuted_by_any_writing_of_the_nam
 async fn a_language_is_spoken_though_its_engine_is_missing() {
     let chat = chat_with(|config| {
         config.chat.rules.engines.insert("zh".to_owned(), "gone".to_owned());
+        config.chat.rules.voices.insert("zh".to_owned(), "nobody".to_owned());
+        config.chat.voices.pool = vec!["nobody".to_owned()];
     })
     .await;
     let mut overlay = chat.listen("overlay=obs").await;
     overlay.expect("hello").await;
     chat.enqueue("Ann", "今天天气真好，我们出去玩吧").await;
     let item = overlay.item().await;
+    assert!(item["voice"].as_str().is_some_and(|voice| voice != "nobody"), "{item}");
+    let playing = &queue(&chat).await["playing"][0];
+    assert_eq!((&playing["id"], &playing["engine"]), (&item["id"], &Value::Null), "{playing}");
     assert_eq!(get(&chat.app, item["audio_url"].as_str().expect("a URL")).await.status, 200);
 }
 
