@@ -273,7 +273,7 @@ fn no_text_takes_long() {
     let size = 200_000;
     let units = [
         "12", "a1", "1", "a", "ab", "abcd", "a ", "!", "😀", "\u{301}", "a.io ", "www.", "(dot)", "哈", "🇧",
-        "x1y2z3w4", "b a ",
+        "x1y2z3w4", "b a ", "a.com+", "例.com ", "a.b.", "傻x", "b ad ", "m\u{323}", "a://例",
     ];
     for unit in units {
         let text = unit.repeat(size / unit.len());
