@@ -39,6 +39,8 @@ ENGLISH = [
     ("soooooooo good!!!!!!", "sooo good!"),
     ("⅓ cup", "one third cup"),
     ("Hello\u200bworld\x00", "Helloworld"),
+    ('He said "2026" on a \\ 12" screen', 'He said "twenty twenty six" on a \\ twelve" screen'),
+    ("6'2\" tall", "six foot two tall"),
     ("1234567890123456", "one two three four five six seven eight nine zero one two three four five six"),
 ]
 CHINESE = [
@@ -65,6 +67,7 @@ CHINESE = [
     ("访问https://www.example.com/a?b=1，快", "访问example 点 com，快"),
     ("好棒😀👍", "好棒"),
     ("3:2战胜对手", "三比二战胜对手"),
+    ('他说"5个"', '他说"五个"'),
 ]
 
 

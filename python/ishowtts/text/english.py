@@ -69,6 +69,7 @@ _SIGNED = re.compile(rf"(?<![\w.,)\]])\+(?P<number>\d{{1,9}}){_END}")
 _RANKED = re.compile(rf"(?<!\w)#(?P<number>\d{{1,6}}){_END}")
 _SIZES = re.compile(r"(?<![\w.,])(?P<number>\d{1,6}(?:\.\d{1,3})?)\s?(?P<unit>[KMGT]B)\b")
 _SIZE_UNITS = {"K": "kilobytes", "M": "megabytes", "G": "gigabytes", "T": "terabytes"}
+_HEIGHT = re.compile(r"(?<![\w.,'’′])(?P<feet>[1-9])['’′](?P<inches>1[01]|\d)(?:[\"”″]|''|’’)(?!\w)")
 _FIXED = {"24/7": "twenty four seven", "911": "nine one one", "50/50": "fifty fifty", "404": "four oh four"}
 _FIXED_WORD = re.compile(rf"(?<![\w./:$£€-]){'|'.join(map(re.escape, _FIXED))}(?![\w/:%-]|[.,]\d)")
 _LONG = re.compile(r"(?<![\w.,])\d{13,}(?![\w]|[.,]\d)")
@@ -83,6 +84,7 @@ _PLAIN = re.compile(
 def apply(reading: Reading) -> None:
     reading.replace(_LONG, lambda match: _digits(match.group()))
     reading.replace(_MONEY, _money)
+    reading.replace(_HEIGHT, lambda match: f"{_number(match['feet'])} foot {_number(match['inches'])}")
     reading.replace(_ISO_DATE, lambda match: _date(match, _month_by_number(match["month"])))
     for pattern in _DATES:
         reading.replace(pattern, lambda match: _date(match, _SHORT.get(match["month"][:3].lower())))

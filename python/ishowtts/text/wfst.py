@@ -18,6 +18,7 @@ MOST_CHARS = 80
 _CLAUSE = re.compile(r"(?:[^\s，。！？；、：]|[^\S\n]|(?<=\d)[：](?=\d))+|[，。！？；、：\n]+", re.DOTALL)
 _WORD = re.compile(r"\S+")
 _DIGIT_RUN = re.compile(r"\d+")
+_ESCAPED = re.compile(r'\\(["\\])')
 # In English also signs between words and the abbreviations that the grammar knows.
 _WORTH = {
     "zh": re.compile(r"\d"),
@@ -85,11 +86,17 @@ def _grammar(piece: str, language: str) -> tuple[tuple[int, int, str], ...]:
         raise ValueError("word by word")
     with _lock:
         result = _normalizer()(inner, lang=language)
-    return tuple(
-        (offset + change.input_start, offset + change.input_end, change.output_text)
+    changes = (
+        # Quotes and backslashes come back escaped, as its protocol of tokens writes them.
+        (
+            offset + change.input_start,
+            offset + change.input_end,
+            change.input_text,
+            _ESCAPED.sub(r"\1", change.output_text),
+        )
         for change in result.mappings
-        if change.input_text != change.output_text
     )
+    return tuple((start, end, said) for start, end, given, said in changes if said != given)
 
 
 @functools.lru_cache(maxsize=1)
