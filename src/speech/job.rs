@@ -50,7 +50,7 @@ pub(super) struct Line {
     pub place: Place,
     /// Grapheme clusters of its text.
     pub chars: usize,
-    /// Letters and digits of its text.
+    /// Letters and digits of its text that any engine says.
     pub speakable: usize,
     /// All of it is to be heard, whatever follows and when.
     pub flushed: bool,

@@ -18,6 +18,7 @@ use super::{
     job::{Line, Script},
     route,
     service::ask,
+    verify,
 };
 use crate::{
     audio::{decode, limiter::Limiter, loudness},
@@ -211,7 +212,7 @@ impl Speech {
         let line = |piece: text::Piece| Line {
             place: piece.place,
             chars: piece.chars,
-            speakable: piece.speakable,
+            speakable: verify::said_of(&piece.text, piece.speakable),
             flushed: false,
             segment: Arc::new(Segment {
                 text: piece.text,

@@ -8,7 +8,7 @@ use super::{
     dispatch::Order,
     job::{Line, Script},
     route::Stop,
-    seed,
+    seed, verify,
 };
 use crate::{
     audio::join::{Joining, Pause},
@@ -136,7 +136,7 @@ pub(super) fn lines(
     let line = |(index, (piece, language)): (usize, (Piece, Option<String>))| Line {
         place: piece.place,
         chars: piece.chars,
-        speakable: piece.speakable,
+        speakable: verify::said_of(&piece.text, piece.speakable),
         flushed: false,
         segment: Arc::new(Segment {
             text: piece.text,
