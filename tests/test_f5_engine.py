@@ -625,7 +625,9 @@ class TestFailures:
             ({"remove_silence": 1}, "true or false"),
             ({"nfe_step": 7}, "did you mean 'nfe_steps'"),
             ({"nfe_adapt": True}, "needs nfe_steps"),
-            ({"nfe_floor": "auto"}, "from 4 to 64"),
+            ({"nfe_floor": "auto"}, "from 4 to 64, not"),
+            ({"nfe_floor": 3}, "from 4 to 64, not"),
+            ({"nfe_steps": float("inf")}, "from 4 to 64, or 'auto'"),
         ],
     )
     def test_parameters_are_checked(self, engine: F5, hum: Conditioning, given: dict[str, Any], said: str) -> None:
@@ -636,6 +638,8 @@ class TestFailures:
         for options, said in (
             ({"compile": "yes"}, "compile"),
             ({"nfe_steps": 3}, "nfe_steps"),
+            ({"nfe_steps": "fast"}, "from 4 to 64, or 'auto'"),
+            ({"nfe_steps": ""}, "from 4 to 64, or 'auto'"),
             ({"max_slots": -1}, "max_slots"),
             ({"reference_cache_mb": -1}, "reference_cache_mb"),
             ({"memory_mb": -1}, "memory_mb"),
@@ -787,8 +791,16 @@ class TestAuto:
     def test_numbers_of_the_requests_own_stand(self, engine: F5, hum: Conditioning) -> None:
         assert engine.admit(0, dataclasses.replace(segment("Hi there.", nfe_steps=32), budget_ms=0.0), hum) == 32
 
-    def test_can_be_the_default(self, small: Small) -> None:
-        engine = small.engine(nfe_steps=0)
+    def test_whole_numbers_are_what_json_takes_for_them(self, engine: F5, hum: Conditioning) -> None:
+        assert engine.admit(0, segment("Hi there.", nfe_steps=5.0), hum) == 5
+        engine.cancel(0)
+        admitted = engine.admit(0, segment("Hi there.", nfe_steps="auto", nfe_floor=20.0), hum)
+        assert isinstance(admitted, Admitted)
+        assert admitted.params == {"nfe_steps": 20}
+
+    @pytest.mark.parametrize("told", [0, "auto"])
+    def test_can_be_the_default(self, small: Small, told: int | str) -> None:
+        engine = small.engine(nfe_steps=told)
         admitted = engine.admit(0, segment("Hi there."), engine.prepare(small.voice()))
         assert isinstance(admitted, Admitted)
         assert admitted.steps_left == 16

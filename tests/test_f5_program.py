@@ -116,6 +116,8 @@ def test_mistakes_are_told(speaker: ishowtts.Speaker, small: Small) -> None:
         ({"dtypes": "fp32"}, "dtype"),
         ({"max_slots": "two"}, "max_slots must be a whole number"),
         ({"compile": True}, "compile must be a string"),
+        ({"nfe_steps": 7.5}, "nfe_steps must be a whole number or a string"),
+        ({"nfe_steps": "fast"}, "from 4 to 64, or 'auto'"),
         ({"device": "tpu"}, "auto, cpu or cuda:N"),
     ],
 )

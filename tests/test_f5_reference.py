@@ -125,6 +125,7 @@ def test_numbers_are_read_unless_told_otherwise(engine: Any, voice: Voice) -> No
         ("かな", {}, SegmentRefused, "vocabulary lacks"),
         ("word " * 400, {"fix_duration": None}, InvalidSetting, "fix_duration must be"),
         (TEXT, {"nfe_steps": 3}, InvalidSetting, "nfe_steps must be a whole number from 4 to 64"),
+        (TEXT, {"nfe_steps": 7.5}, InvalidSetting, "nfe_steps must be a whole number from 4 to 64"),
         (TEXT, {"nfe_step": 8}, InvalidSetting, "no parameter 'nfe_step'"),
         (TEXT, {"normalize": 1}, InvalidSetting, "normalize must be true or false"),
         ("a" * 4000, {}, SegmentRefused, "8192 frames"),

@@ -262,7 +262,8 @@ def _clip(conditioning: Conditioning) -> Clip:
 
 
 def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Checked against ``PARAMS``. Raises InvalidSetting."""
+    """Checked against ``PARAMS``, whole numbers as ints. Raises InvalidSetting."""
+    checked = dict(params)
     for name, value in params.items():
         schema = PARAMS["properties"].get(name)
         if schema is None:
@@ -272,20 +273,23 @@ def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
             if not isinstance(value, bool):
                 raise InvalidSetting(f"{name} must be true or false, not {value!r}")
             continue
-        kinds = (int,) if schema["type"] == "integer" else _NUMBER
+        whole = schema["type"] == "integer"
         low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
         above = "exclusiveMinimum" in schema
         if (
             isinstance(value, bool)
-            or not isinstance(value, kinds)
+            or not isinstance(value, _NUMBER)
+            # In JSON 7.0 is a whole number too.
+            or (whole and value != value // 1)
             or not low <= value <= high
             or (above and value == low)
         ):
             raise InvalidSetting(
-                f"{name} must be {'a whole number' if kinds == (int,) else 'a number'} "
+                f"{name} must be {'a whole number' if whole else 'a number'} "
                 f"{f'above {low}, {high} at most' if above else f'from {low} to {high}'}, not {value!r}"
             )
-    return params
+        checked[name] = int(value) if whole else value
+    return checked
 
 
 @contextmanager

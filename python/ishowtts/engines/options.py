@@ -15,7 +15,7 @@ Options = TypeVar("Options")
 def read(kind: type[Options], engine: str, table: Mapping[str, object]) -> Options:
     """``table`` as a ``kind``. Raises InvalidSetting for an unknown key or a value of the wrong type.
 
-    Fields are bool, int, float, str or tuple[str, ...]; an int is taken where a float stands.
+    Fields are bool, int, float, str, int | str or tuple[str, ...]; an int is taken where a float stands.
     """
     hints = get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -36,6 +36,10 @@ def _value(engine: str, key: str, value: object, kind: Any) -> Any:
         if type(value) is kind:
             return value
         raise InvalidSetting(f"[engines.{engine}] {key} must be {_NAMES[kind]}, not {value!r}")
+    if kind == int | str:
+        if type(value) in (int, str):
+            return value
+        raise InvalidSetting(f"[engines.{engine}] {key} must be a whole number or a string, not {value!r}")
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise InvalidSetting(f"[engines.{engine}] {key} must be a list of strings, not {value!r}")

@@ -75,8 +75,8 @@ class Options:
     """``onnx``: the vocoder's network by ONNX Runtime; ``tensorrt``: by its provider for TensorRT."""
     graphs: bool = True
     """On CUDA: steps of up to 8,192 tokens are captured once and replayed."""
-    nfe_steps: int = 32
-    """Of requests that do not say; 0: ``auto``."""
+    nfe_steps: int | str = 32
+    """Of requests that do not say; ``auto``, or 0 for it: by the text's length."""
     max_slots: int = 0
     """0: as many as fit the memory."""
     memory_mb: int = 0
@@ -329,7 +329,7 @@ def _checked(chosen: Options) -> tuple[int | str, Precision]:
         raise InvalidSetting(f"[engines.f5] vocoder_runtime must be one of {known}, not {chosen.vocoder_runtime!r}")
     if negative := [name for name in _SIZES if getattr(chosen, name) < 0]:
         raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
-    steps = params.read_steps("[engines.f5] nfe_steps", chosen.nfe_steps or params.AUTO)
+    steps = params.read_steps("[engines.f5] nfe_steps", params.AUTO if chosen.nfe_steps == 0 else chosen.nfe_steps)
     return steps, precision.choose(chosen.device, chosen.dtype)
 
 

@@ -18,6 +18,7 @@ from ishowtts.engines.f5.short_texts import ShortTexts
 from ishowtts.errors import InvalidSetting
 
 AUTO = "auto"
+_BOUNDS = f"from {schedule.MIN_STEPS} to {schedule.MAX_STEPS}"
 _SHORT_BYTES, _LONG_BYTES = 24, 60
 _AUTO_STEPS = (16, 10, 7)
 _FLOOR = 7
@@ -98,11 +99,16 @@ def read_steps(name: str, value: Any) -> int | str:
     """``nfe_steps``, wherever it is set."""
     if value == AUTO:
         return AUTO
-    if isinstance(value, int) and not isinstance(value, bool) and schedule.MIN_STEPS <= value <= schedule.MAX_STEPS:
-        return value
-    raise InvalidSetting(
-        f"{name} must be from {schedule.MIN_STEPS} to {schedule.MAX_STEPS}, or {AUTO!r}, not {value!r}"
-    )
+    steps = _steps(value)
+    if steps is None:
+        raise InvalidSetting(f"{name} must be a whole number {_BOUNDS}, or {AUTO!r}, not {value!r}")
+    return steps
+
+
+def _steps(value: Any) -> int | None:
+    # In JSON 7.0 is a whole number too.
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
+    return int(value) if whole and schedule.MIN_STEPS <= value <= schedule.MAX_STEPS else None
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:
@@ -138,9 +144,10 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _floor(name: str, value: Any) -> int:
-    if value == AUTO:
-        raise InvalidSetting(f"{name} must be from {schedule.MIN_STEPS} to {schedule.MAX_STEPS}, not {value!r}")
-    return cast(int, read_steps(name, value))
+    steps = _steps(value)
+    if steps is None:
+        raise InvalidSetting(f"{name} must be a whole number {_BOUNDS}, not {value!r}")
+    return steps
 
 
 _READ = {
