@@ -20,6 +20,13 @@ ENGLISH = [
     ("$5M and 10€", "five million dollars and ten euros"),
     ("On May 3, 2024 at 3:05 PM", "On May third, twenty twenty four at three o five PM"),
     ("due 2024-05-03", "due May third, twenty twenty four"),
+    (
+        "11/21/2026 and 21/11/2026",
+        "November twenty first, twenty twenty six and November twenty first, twenty twenty six",
+    ),
+    ("31/2/2026", "thirty one, two, two thousand and twenty six"),
+    ("2333 people", "two thousand three hundred and thirty three people"),
+    ("The room 2333 in 1984 was", "The room twenty three thirty three in nineteen eighty four was"),
     ("the 1990s and the '80s", "the nineteen nineties and the eighties"),
     ("Call 555-1234", "Call five five five, one two three four"),
     ("a 5-3 win, pages 10–20", "a five to three win, pages ten to twenty"),
@@ -67,6 +74,9 @@ CHINESE = [
     ("访问https://www.example.com/a?b=1，快", "访问example 点 com，快"),
     ("好棒😀👍", "好棒"),
     ("3:2战胜对手", "三比二战胜对手"),
+    ("日期：11/21/2026，21/11/2026", "日期：二零二六年十一月二十一日，二零二六年十一月二十一日"),
+    ("3/2/2026到2026/13/41", "二零二六年三月二日到两千零二十六，十三，四十一"),
+    ("2024年1月2日，02月22号", "二零二四年一月二日，二月二十二号"),
     ('他说"5个"', '他说"五个"'),
 ]
 
@@ -89,7 +99,7 @@ class TestLanguages:
                 "Das kostet 1.234,56 €.",
                 "Das kostet eintausendzweihundertvierunddreißig Euro und sechsundfünfzig Cent.",
             ),
-            ("fr", "J'ai 21 ans et 3,5 kg", "J'ai vingt et un ans et trois virgule cinq kg"),
+            ("fr", "J'ai 21 ans et 3,5 kg", "J'ai vingt et un ans et trois virgule cinq kilogrammes"),
             ("es", "50% de 8", "cincuenta por ciento de ocho"),
             ("ru", "У меня 25 рублей", "У меня двадцать пять рублей"),
             ("vi", "Tôi có 15 quả", "Tôi có mười lăm quả"),
@@ -98,6 +108,61 @@ class TestLanguages:
         ],
     )
     def test_others(self, language: str, given: str, said: str) -> None:
+        assert text.say(given, language) == said
+
+    @pytest.mark.parametrize(
+        ("language", "given", "said"),
+        [
+            ("de", "21.11.2026", "einundzwanzigster November zweitausendsechsundzwanzig"),
+            ("de", "am 1.5.2024 um 17:04 Uhr", "am ersten Mai zweitausendvierundzwanzig um siebzehn Uhr vier"),
+            (
+                "de",
+                "bis 3. November 1985, 1.30 Uhr",
+                "bis dritten November neunzehnhundertfünfundachtzig, ein Uhr dreißig",
+            ),
+            ("de", "31.02.2026", "einunddreißig, zwei, zweitausendsechsundzwanzig"),
+            ("de", "3:2, Version 3.14.1", "drei zu zwei, Version drei Punkt vierzehn Punkt eins"),
+            ("fr", "le 1/5/2024 à 17h04", "le premier mai deux mille vingt-quatre à dix-sept heures quatre"),
+            ("fr", "17:00", "dix-sept heures"),
+            ("es", "21/11/2026", "veintiuno de noviembre de dos mil veintiséis"),
+            ("es", "11/21/2026", "veintiuno de noviembre de dos mil veintiséis"),
+            ("es", "a las 17:04 h", "a las diecisiete y cuatro"),
+            ("it", "alle 17:04", "alle diciassette e quattro"),
+            ("pt", "às 2h05", "às duas horas e cinco"),
+            ("nl", "17:04 uur", "zeventien uur vier"),
+            ("ru", "21.11.2026 г.", "двадцать первое ноября две тысячи двадцать шестого года"),
+            ("ru", "в 2026 г.", "в две тысячи двадцать шестом году"),
+            ("ru", "с 2026 года", "с две тысячи двадцать шестого года"),
+            ("ru", "в 17:04", "в семнадцать ноль четыре"),
+            ("pl", "o 17:04", "o siedemnastej zero cztery"),
+            ("sv", "21 november 1985", "tjugoförsta november nittonhundraåttiofem"),
+            ("vi", "ngày 2/3/2026", "ngày hai tháng ba năm hai nghìn lẻ hai mươi sáu"),
+            ("ja", "2026/11/21 17:04", "二千二十六年十一月二十一日 十七時四分"),
+        ],
+    )
+    def test_dates_and_times_of_others(self, language: str, given: str, said: str) -> None:
+        assert text.say(given, language) == said
+
+    @pytest.mark.parametrize(
+        ("language", "given", "said"),
+        [
+            ("fr", "1 000 000", "un million"),
+            ("fr", "1\u00a0000 et 2\u202f000 et 3\u2009000", "mille et deux mille et trois mille"),
+            ("fr", "06 12 34 56 78", "zéro six douze trente-quatre cinquante-six soixante-dix-huit"),
+            ("es", "Tel. 612 345 678", "Tel. seis uno dos tres cuatro cinco seis siete ocho"),
+            ("de", "1\u202f000 und 3 100", "eintausend und drei einhundert"),
+            ("sv", "25 000 kr", "tjugofemtusen kronor"),
+            ("de", "5 km, 1 kg, 1 t", "fünf Kilometer, ein Kilogramm, eine Tonne"),
+            ("es", "21 km, 5 km/h", "veintiún kilómetros, cinco kilómetros por hora"),
+            ("it", "3 kg, 1 m", "tre chilogrammi, un metro"),
+            ("fr", "21 h, 3 l'heure", "vingt et une heures, trois l'heure"),
+            ("ru", "100 км/ч, 21 кг, 2 т", "сто километров в час, двадцать один килограмм, две тонны"),
+            ("ru", "3,5 кг", "три целых пять десятых килограмма"),
+            ("pl", "22 zł, 5 km", "dwadzieścia dwa złote, pięć kilometrów"),
+            ("fi", "5 km", "viisi km"),
+        ],
+    )
+    def test_groups_and_units_of_others(self, language: str, given: str, said: str) -> None:
         assert text.say(given, language) == said
 
     def test_digits_mean_slang_in_chinese_alone(self) -> None:
@@ -151,10 +216,18 @@ class TestSpans:
             "kg",
             "10-20",
             "1,234",
+            "1 234",
+            "21.11.2026",
+            "11/21/2026",
+            "17:04",
+            "17h04",
+            " Uhr",
+            "am ",
+            "км/ч",
         ]
         for _ in range(400):
             given = "".join(generator.choices(alphabet, k=generator.randint(1, 40)))
-            language = generator.choice([None, "zh", "en", "de", "ja", "fr-FR", "xx"])
+            language = generator.choice([None, "zh", "en", "de", "ja", "fr-FR", "ru", "pl", "xx"])
             end = 0
             for piece in text.normalise(given, language):
                 assert piece.text, given

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from ishowtts.text.dates import valid
 from ishowtts.text.numbers import words
 from ishowtts.text.reading import Reading
 
@@ -45,6 +46,9 @@ _DATES = (
     re.compile(rf"\b(?P<day>[0-3]?\d)(?:st|nd|rd|th)?\s{_MONTH}(?:,?\s(?P<year>[12]\d{{3}}))?{_END}", re.IGNORECASE),
 )
 _ISO_DATE = re.compile(rf"(?<![\d/-])(?P<year>[12]\d{{3}})[-/](?P<month>[01]?\d)[-/](?P<day>[0-3]?\d){_END}")
+_NUMERIC_DATE = re.compile(
+    rf"(?<![\w./,-])(?P<a>\d{{1,2}})(?P<sep>[./-])(?P<b>\d{{1,2}})(?P=sep)(?P<year>[12]\d{{3}}){_END}"
+)
 _DECADE = re.compile(r"(?<![\w.,])(?P<century>[12]\d)?(?P<decade>[1-9]0)['’]?s\b")
 _SHORT_DECADE = re.compile(r"(?<!\w)['’](?P<decade>[2-9]0)s\b")
 _DECADES = dict(
@@ -72,6 +76,22 @@ _SIZE_UNITS = {"K": "kilobytes", "M": "megabytes", "G": "gigabytes", "T": "terab
 _HEIGHT = re.compile(r"(?<![\w.,'’′])(?P<feet>[1-9])['’′](?P<inches>1[01]|\d)(?:[\"”″]|''|’’)(?!\w)")
 _FIXED = {"24/7": "twenty four seven", "911": "nine one one", "50/50": "fifty fifty", "404": "four oh four"}
 _FIXED_WORD = re.compile(rf"(?<![\w./:$£€-]){'|'.join(map(re.escape, _FIXED))}(?![\w/:%-]|[.,]\d)")
+_THOUSANDS = re.compile(r"(?<![\w.,:/$£€¥#'’@&=+*^-])(?P<number>[1-9]\d{3})(?=\s(?P<noun>[A-Za-z]{3,})(?![\w/]))")
+_COUNTED = frozenset([
+    "people", "viewers", "followers", "subscribers", "subs", "fans", "users", "members", "players", "points",
+    "coins", "bits", "votes", "likes", "views", "times", "words", "steps", "bytes", "pieces", "items",
+    "copies", "dollars", "euros", "miles", "messages",
+])  # fmt: skip
+_NO_NOUNS = frozenset([
+    # What stands behind a number that is a name, and units that the grammar reads.
+    "and", "are", "but", "can", "did", "does", "for", "from", "had", "has", "have", "not", "that", "the",
+    "then", "was", "were", "what", "when", "where", "which", "who", "why", "will", "with", "would", "lbs",
+    "mph", "hrs", "min", "mins", "sec", "secs", "rpm", "psi", "mhz", "ghz", "khz", "kwh", "mah", "cal", "kcal",
+])  # fmt: skip
+_NAMED = re.compile(
+    r"\b(?:years?|rooms?|flight|bus|train|call|dial|extension|pin|code|channel|number|no|in|since|until|by)\W{0,3}$",
+    re.IGNORECASE,
+)
 _LONG = re.compile(r"(?<![\w.,])\d{13,}(?![\w]|[.,]\d)")
 # wetext spells some of these ("eight eight people"). Years and what stands before a unit are left to it.
 _PLAIN = re.compile(
@@ -86,6 +106,7 @@ def apply(reading: Reading) -> None:
     reading.replace(_MONEY, _money)
     reading.replace(_HEIGHT, lambda match: f"{_number(match['feet'])} foot {_number(match['inches'])}")
     reading.replace(_ISO_DATE, lambda match: _date(match, _month_by_number(match["month"])))
+    reading.replace(_NUMERIC_DATE, _numeric_date)
     for pattern in _DATES:
         reading.replace(pattern, lambda match: _date(match, _SHORT.get(match["month"][:3].lower())))
     reading.replace(_SHORT_DECADE, lambda match: _DECADES[match["decade"][0]])
@@ -98,6 +119,7 @@ def apply(reading: Reading) -> None:
     reading.replace(_VERSION, lambda m: "version " + " point ".join(_number(part) for part in m["number"].split(".")))
     reading.replace(_SIGNED, lambda match: f"plus {_number(match['number'])}")
     reading.replace(_RANKED, lambda match: f"number {_number(match['number'])}")
+    reading.replace(_THOUSANDS, _count)
     reading.replace(_PLAIN, lambda match: _number(match.group().replace(",", "")))
 
 
@@ -134,6 +156,26 @@ def _date(match: re.Match[str], month: str | None) -> str | None:
     said = f"{month} {words(str(day), 'en', 'ordinal')}"
     year = match["year"]
     return f"{said}, {words(year, 'en', 'year')}" if year else said
+
+
+def _numeric_date(match: re.Match[str]) -> str:
+    """Month and day, with points day and month, and the other way where there is no such day."""
+    orders = [("a", "b"), ("b", "a")]
+    for month, day in reversed(orders) if match["sep"] == "." else orders:
+        if valid(int(match["year"]), int(match[month]), int(match[day])):
+            said = f"{_MONTHS[int(match[month]) - 1]} {words(str(int(match[day])), 'en', 'ordinal')}"
+            return f"{said}, {words(match['year'], 'en', 'year')}"
+    # No such day: the numbers, one by one.
+    return ", ".join(_number(str(int(number))) for number in re.findall(r"\d+", match.group()))
+
+
+def _count(match: re.Match[str]) -> str | None:
+    """2,333 people; but the year, the room and the code 2333 go by twos, as does what may be a year."""
+    if _NAMED.search(match.string[max(0, match.start() - 24) : match.start()]):
+        return None
+    noun = match["noun"].lower()
+    may_be_a_year = 1100 <= int(match["number"]) < 2100
+    return _number(match["number"]) if noun in _COUNTED or not (may_be_a_year or noun in _NO_NOUNS) else None
 
 
 def _decade(match: re.Match[str]) -> str | None:

@@ -8,10 +8,10 @@ import re
 import unicodedata
 
 from ishowtts.engine import Spoken
-from ishowtts.text import chinese, english, numbers, pictures, scripts, slang, web, wfst
+from ishowtts.text import chinese, dates, english, numbers, pictures, scripts, slang, web, wfst
 from ishowtts.text.reading import Reading
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever a text may be read in another way: part of an engine's revision."""
 
 _MOST_CACHED_CHARS = 2000
@@ -59,6 +59,7 @@ def _read(text: str, asked: str | None) -> tuple[Spoken, ...]:
         reading.replace(_FRACTION, lambda match: _fraction(match, main))
         reading.spans(lambda part: _by_clause(part, asked, plain))
     else:
+        dates.apply(reading, main)
         numbers.apply(reading, main)
     return tuple(reading.spoken())
 
