@@ -244,6 +244,26 @@ def test_a_name_that_must_not_be_read_is_shown_as_another(strict: tuple[Server, 
     assert "someone" in overlay.inner_text("#text")
 
 
+def test_the_overlay_needs_a_token_only_where_one_is_asked_for(
+    server: Server, obs: Any, start: Callable[..., Server]
+) -> None:
+    context = obs.new_context(locale="en-GB")
+    page = context.new_page()
+    for query in ("", "?token="):
+        page.goto(f"{server.url}/overlay{query}")
+        until(page, "document.documentElement.dataset.speaking === 'true'")
+        ident = enqueue(server, f"viewer{query}", "Without a token.")
+        wait_until(lambda ident=ident: ended(server).get(ident) == "finished", "it is heard", 60)
+        assert page.is_hidden("#notice")
+    page.goto(f"{server.url}/overlay?token=wrong")
+    page.wait_for_selector("#notice:not([hidden])")
+    guarded = start(engine="fake", config='[chat]\nauth = "always"\n')
+    page.goto(f"{guarded.url}/overlay")
+    page.wait_for_selector("#notice:not([hidden])")
+    assert "address" in page.inner_text("#notice")
+    context.close()
+
+
 def test_the_overlays_address_is_to_be_copied(server: Server, studio: Any) -> None:
     studio.select_option("#overlay-theme", "neon")
     address = studio.input_value("#overlay-url")

@@ -208,17 +208,19 @@ fn single(headers: &HeaderMap, name: HeaderName) -> One<'_> {
 }
 
 /// The token in the query, for whoever can only be given an address, or of `Authorization: Bearer …`, which may be a proxy's.
+/// An empty one is none.
 #[must_use]
 pub fn shown_token(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     const SCHEME: &str = "bearer ";
     let in_query = uri.query().and_then(|query| {
         let mut fields = url::form_urlencoded::parse(query.as_bytes());
-        fields.find(|(name, _)| name == "token").map(|(_, token)| token.into_owned())
+        fields.find(|(name, token)| name == "token" && !token.is_empty()).map(|(_, token)| token.into_owned())
     });
     in_query.or_else(|| {
         let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let scheme = value.get(..SCHEME.len())?;
-        scheme.eq_ignore_ascii_case(SCHEME).then(|| value[SCHEME.len()..].trim().to_owned())
+        let token = value[SCHEME.len()..].trim();
+        (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then(|| token.to_owned())
     })
 }
 
@@ -330,7 +332,10 @@ mod tests {
         for of_a_proxy in ["Bearer other", "Basic YTpi"] {
             assert_eq!(shown("/x?token=abc", &[("authorization", of_a_proxy)]).as_deref(), Some("abc"));
         }
-        assert_eq!(shown("/x", &[("authorization", "bear")]), None);
+        assert_eq!(shown("/x?token=", &[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
+        for none in ["bear", "Bearer ", "Bearer  "] {
+            assert_eq!(shown("/x?token=&y", &[("authorization", none)]), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ const NOTICE_MS = 15_000;
 const GRACE_MS = 2000;
 
 const query = new URLSearchParams(location.search);
-const token = query.get("token") ?? "";
+/** Where the server asks for no token, the address needs none; a wrong one is refused there as well. */
+const access = query.get("token") ? { token: query.get("token") } : {};
 const finished = new Finished();
 const context = new AudioContext();
 let speaking = false;
@@ -49,7 +50,7 @@ async function unlocked(words) {
 }
 
 function begin(overlay, words) {
-  const acks = new Acks(`v1/chat/ack?${new URLSearchParams({ token })}`, overlay);
+  const acks = new Acks(`v1/chat/ack?${new URLSearchParams(access)}`, overlay);
   const player = new Player(context, {
     started(item) {
       view.show(item);
@@ -129,7 +130,7 @@ function begin(overlay, words) {
   requestAnimationFrame(frame);
 
   let told = false;
-  listen(`v1/chat/stream?${new URLSearchParams({ token, overlay })}`, {
+  listen(`v1/chat/stream?${new URLSearchParams({ ...access, overlay })}`, {
     onEvent: (event) => on[event.type]?.(event),
     onLost(error) {
       // What is taken back now is not heard of here: nothing new sounds until the server can say so.
