@@ -261,6 +261,26 @@ def test_a_muted_user_is_silent_at_once_and_stays_so(server: Server) -> None:
     assert queue(server)["refused"][0]["user"] == "TROLL"
 
 
+def test_what_ended_is_told_of_after_a_crash(server: Server) -> None:
+    with Stream(server.port, "overlay=obs") as stream:
+        played, skipped, *_ = (enqueue(server, f"user{n}", f"Number {n}.")["id"] for n in range(5))
+        assert stream.next("item")["id"] == played
+        ack(server, played)
+        assert post(server.port, "/v1/chat/skip", {"id": skipped})[0] == 200
+        wait_until(lambda: queue(server)["playing"], "the next one plays")
+        assert post(server.port, "/v1/chat/clear")[1] == {"cleared": 2}
+        assert enqueue(server, text="   ")["accepted"] is False
+    before = queue(server)
+    assert [item["state"] for item in before["ended"]] == ["cleared", "cleared", "skipped", "finished"]
+    assert before["ended"][-1]["reason"] == "obs played it"
+    assert len(before["refused"]) == 1
+    restart(server)
+    after = queue(server)
+    assert after["ended"] == before["ended"]
+    assert after["refused"] == []
+    assert server.get(f"/v1/chat/items/{played}/audio").status == 200
+
+
 def test_what_is_set_is_set_after_a_restart(server: Server) -> None:
     assert post(server.port, "/v1/chat/volume", {"volume": 0.5})[0] == 200
     assert post(server.port, "/v1/chat/pause")[1]["paused"] is True

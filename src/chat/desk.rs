@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::{
-    Event, Message, Platform, intake,
+    Event, Message, Platform,
+    intake::{self, MAX_NAME_CHARS, bounded},
     item::{Item, Numbered, Outcome, Sequence, UserKey},
     judge::Judge,
     overlays::{Connection, Kind, Told},
@@ -238,9 +239,9 @@ impl Desk {
                 Ack::Finished => {
                     let speaks = state.overlays.speaks(overlay);
                     let item = state.finished(sequence, speaks);
-                    let finished = self.store.end(sequence, Outcome::Finished, String::new(), now_ms());
+                    let reason = format!("{} played it", bounded(overlay, MAX_NAME_CHARS));
+                    let finished = self.store.end(sequence, Outcome::Finished, reason.clone(), now_ms());
                     if let Some(item) = item {
-                        let reason = format!("{overlay} played it");
                         state.show_ended(Gone { item, outcome: Outcome::Finished, reason });
                     }
                     state.pump();
@@ -456,6 +457,7 @@ fn begin(
         muted: recovered.muted.into_iter().collect::<HashMap<_, _>>(),
         voices: Voices::new(&config.chat.voices, library, recovered.voices),
         nicknames: recovered.nicknames.into_iter().collect::<HashMap<_, _>>(),
+        ended: recovered.ended,
     });
     for item in recovered.leased {
         state.queue.put_back(item);

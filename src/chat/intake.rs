@@ -10,17 +10,17 @@ use tokio::sync::{mpsc, watch};
 use super::{
     Amount, Event, Kind as MessageKind, Message,
     desk::{Desk, EVENTS, Taken},
-    item::{Item, MessageKey, Numbered, Outcome, UserKey},
+    item::{Item, MessageKey, Numbered, UserKey},
     rules::{Decision, Priority, Speech as Spoken, Verdict},
     state::now_ms,
     store::{Stage, StoreError, Stored, Writing},
-    told::{EndedItem, RefusedView},
+    told::RefusedView,
 };
 use crate::error::Error;
 
 /// What is shown of a message that was refused.
 const MAX_REFUSED_CHARS: usize = 500;
-const MAX_NAME_CHARS: usize = 100;
+pub(super) const MAX_NAME_CHARS: usize = 100;
 /// When a paid message should be sent again that did not fit.
 const FULL_RETRY: Duration = Duration::from_secs(5);
 
@@ -123,10 +123,7 @@ impl Desk {
                         self.state.lock().admit(&item, hold);
                         item
                     }
-                    Ok(Stored::Known { item, state }) => {
-                        self.remember(&item, &state);
-                        item
-                    }
+                    Ok(Stored::Known(item)) => item,
                     Err(error) => {
                         self.state.lock().forget(&key);
                         return Err(unavailable(&error));
@@ -136,17 +133,6 @@ impl Desk {
                 tell.send_replace(Some(taken.clone()));
                 Ok(taken)
             }
-        }
-    }
-
-    /// It ended before this server started: so that it can be shown.
-    fn remember(&self, item: &Arc<Numbered>, state: &str) {
-        let mut books = self.state.lock();
-        if let Some(outcome) = Outcome::parse(state)
-            && books.find(item.sequence).is_none()
-        {
-            let ended = EndedItem { item: Arc::clone(item), outcome, reason: item.item.reason.clone() };
-            books.show_ended_before(ended);
         }
     }
 
@@ -244,7 +230,7 @@ async fn stored(desk: &Desk, storing: &mut Vec<Begun>) {
 }
 
 /// It is kept a while, and sent to whoever looks at the queue.
-fn bounded(text: &str, most: usize) -> String {
+pub(super) fn bounded(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

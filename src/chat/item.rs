@@ -1,5 +1,7 @@
 //! What is queued: a message that the rules let through, with what is to be said. Plain data; no thread of its own.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Amount, Platform, User, rules::Priority};
@@ -158,6 +160,14 @@ impl Outcome {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
+}
+
+/// An item that ended a while ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedItem {
+    pub item: Arc<Numbered>,
+    pub outcome: Outcome,
+    pub reason: String,
 }
 
 #[cfg(test)]

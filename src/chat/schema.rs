@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, params};
 
 use super::{
-    item::{Numbered, Sequence, UserKey},
+    item::{EndedItem, Numbered, Outcome, Sequence, UserKey},
     migration,
     store::{Recovered, StoreError},
 };
@@ -102,7 +102,8 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Option<String>> {
     Ok(None)
 }
 
-pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreError> {
+/// With so many of those that have ended as are shown.
+pub(super) fn recover(connection: &mut Connection, shown: usize) -> Result<Recovered, StoreError> {
     let mut recovered = Recovered::default();
     let mut items = connection.prepare("SELECT sequence, item, state FROM items WHERE ended_ms IS NULL ORDER BY 1")?;
     let mut rows = items.query([])?;
@@ -114,6 +115,7 @@ pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreErr
             _ => recovered.waiting.push(item),
         }
     }
+    recovered.ended = ended(connection, shown)?;
     recovered.muted = pairs(connection, "SELECT platform, user, name FROM muted")?;
     recovered.voices = pairs(connection, "SELECT platform, user, voice FROM voices")?;
     recovered.nicknames = texts(connection, "SELECT user, nickname FROM nicknames")?;
@@ -124,6 +126,32 @@ pub(super) fn recover(connection: &mut Connection) -> Result<Recovered, StoreErr
     let epoch = recovered.settings.iter().find(|(name, _)| name == "epoch");
     recovered.epoch = epoch.map(|(_, value)| value.clone()).unwrap_or_default();
     Ok(recovered)
+}
+
+fn ended(connection: &Connection, shown: usize) -> Result<Vec<EndedItem>, StoreError> {
+    let mut found = connection.prepare(
+        "SELECT sequence, item, state, reason FROM items WHERE ended_ms IS NOT NULL
+         ORDER BY ended_ms DESC, sequence DESC LIMIT ?1",
+    )?;
+    let mut rows = found.query([i64::try_from(shown).unwrap_or(i64::MAX)])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(outcome) = Outcome::parse(row.get_ref(2)?.as_str().unwrap_or_default()) else { continue };
+        // What is only shown keeps nothing from starting.
+        let item = match item(row) {
+            Ok(item) => item,
+            Err(error) => {
+                tracing::warn!(%error, "an ended item of the chat cannot be read; it is not listed");
+                continue;
+            }
+        };
+        // Older versions stored none of what was played.
+        let reason: Option<String> = row.get(3)?;
+        let reason = reason.filter(|reason| !reason.is_empty()).unwrap_or_else(|| item.item.reason.clone());
+        all.push(EndedItem { item, outcome, reason });
+    }
+    all.reverse();
+    Ok(all)
 }
 
 fn texts(connection: &Connection, query: &str) -> Result<Vec<(String, String)>, StoreError> {

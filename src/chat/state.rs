@@ -14,19 +14,19 @@ use super::{
     MessageKey, User, UserKey,
     desk::{Desk, Taken},
     gauges::Gauges,
-    item::{Numbered, Outcome, Sequence},
+    item::{EndedItem, Numbered, Outcome, Sequence},
     overdue::Overdue,
     overlays::{Connection, Kind, Overlays},
     prefetch::Prefetch,
     queue::{Gone, Queue},
     sources::Sources,
     store::{Stage, Store},
-    told::{ChatEvent, EndedItem, Names, RefusedView, told},
+    told::{ChatEvent, Names, RefusedView, told},
     voices::Voices,
 };
 
 /// Ended items that are shown, and whose sound can still be asked for.
-const SHOWN_ENDED: usize = 512;
+pub(super) const SHOWN_ENDED: usize = 512;
 const SHOWN_REFUSED: usize = 200;
 /// Messages that are known again when they come again.
 const REMEMBERED: usize = 8192;
@@ -98,12 +98,14 @@ pub(super) struct Beginning {
     pub muted: HashMap<UserKey, String>,
     pub voices: Voices,
     pub nicknames: HashMap<String, String>,
+    /// In earlier runs, the newest last.
+    pub ended: Vec<EndedItem>,
 }
 
 impl State {
     pub fn new(beginning: Beginning) -> Self {
         let Beginning { desk, names, store, queue, window, grace, ack_grace, .. } = beginning;
-        let Beginning { enabled, paused, volume, muted, voices, nicknames, .. } = beginning;
+        let Beginning { enabled, paused, volume, muted, voices, nicknames, ended, .. } = beginning;
         Self {
             desk,
             names,
@@ -122,7 +124,7 @@ impl State {
             voices,
             nicknames,
             sources: Sources::default(),
-            ended: VecDeque::new(),
+            ended: ended.into(),
             refused: VecDeque::new(),
             known: HashMap::new(),
             known_order: VecDeque::new(),
@@ -346,13 +348,6 @@ impl State {
         self.gauges.ended(gone.outcome);
         let Gone { item, outcome, reason } = gone;
         push_bounded(&mut self.ended, EndedItem { item, outcome, reason }, SHOWN_ENDED);
-    }
-
-    /// One of an earlier run, if there is room for it behind what ended since.
-    pub fn show_ended_before(&mut self, ended: EndedItem) {
-        if self.ended.len() < SHOWN_ENDED {
-            self.ended.push_front(ended);
-        }
     }
 
     /// With what is shown of its state.

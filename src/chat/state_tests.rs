@@ -97,6 +97,7 @@ fn state(store: &Arc<Store>) -> State {
         muted: HashMap::new(),
         voices: Voices::new(&ChatVoices::default(), &Library::default(), Vec::new()),
         nicknames: HashMap::new(),
+        ended: Vec::new(),
     });
     state.ready = true;
     state
@@ -234,17 +235,4 @@ async fn who_comes_is_told_what_may_still_play() {
     assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-7", "e-8"]), "handed out since");
     state.end_item(7, Outcome::Skipped, "skipped");
     assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-8"]));
-}
-
-#[tokio::test]
-async fn what_ended_before_takes_no_more_room_than_there_is() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, _) = Store::open(&directory.path().join("chat"), 100).expect("a database");
-    let mut state = state(&Arc::new(store));
-    let ended =
-        |sequence| EndedItem { item: item(sequence, 0, false), outcome: Outcome::Finished, reason: String::new() };
-    state.show_ended(Gone { item: item(9_999, 0, false), outcome: Outcome::Finished, reason: String::new() });
-    (1..=600).for_each(|sequence| state.show_ended_before(ended(sequence)));
-    assert_eq!(state.ended.len(), SHOWN_ENDED);
-    assert_eq!(state.ended.back().expect("one").item.sequence, 9_999, "the newest is last");
 }

@@ -16,8 +16,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use tokio::sync::oneshot;
 
 use super::{
-    item::{Item, MessageKey, Numbered, Outcome, Sequence, UserKey},
+    item::{EndedItem, Item, MessageKey, Numbered, Outcome, Sequence, UserKey},
     schema,
+    state::SHOWN_ENDED,
 };
 
 /// Requests that share a commit.
@@ -47,11 +48,8 @@ impl Stage {
 #[derive(Debug, Clone)]
 pub enum Stored {
     New(Arc<Numbered>),
-    /// The same message is there already; `state` tells how far it is.
-    Known {
-        item: Arc<Numbered>,
-        state: String,
-    },
+    /// The same message is there already.
+    Known(Arc<Numbered>),
 }
 
 /// What the end of an item found.
@@ -76,6 +74,8 @@ pub struct Recovered {
     pub settings: Vec<(String, String)>,
     /// Something of theirs was accepted, or approved.
     pub heard: Vec<UserKey>,
+    /// The newest last, as many as are shown.
+    pub ended: Vec<EndedItem>,
 }
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -130,7 +130,7 @@ impl Store {
     /// What is wrong with it, and what mends it, on one line.
     pub fn open(path: &Path, keep: usize) -> Result<(Self, Recovered), StoreError> {
         let mut connection = schema::open(path)?;
-        let recovered = schema::recover(&mut connection)?;
+        let recovered = schema::recover(&mut connection, SHOWN_ENDED)?;
         let (requests, inbox) = mpsc::channel();
         let path = path.to_path_buf();
         let thread = std::thread::Builder::new()
@@ -386,10 +386,8 @@ fn insert(transaction: &Transaction<'_>, item: Item, stage: Stage) -> rusqlite::
         return Ok(Stored::New(Arc::new(Numbered { sequence, item })));
     }
     transaction
-        .prepare_cached("SELECT sequence, item, state FROM items WHERE platform = ?1 AND message = ?2")?
-        .query_row(params![platform.to_string(), id], |row| {
-            Ok(Stored::Known { item: schema::item(row)?, state: row.get(2)? })
-        })
+        .prepare_cached("SELECT sequence, item FROM items WHERE platform = ?1 AND message = ?2")?
+        .query_row(params![platform.to_string(), id], |row| Ok(Stored::Known(schema::item(row)?)))
 }
 
 fn end(

@@ -22,7 +22,7 @@ fn item(id: &str) -> Item {
         priority: Priority::Paid,
         paid: Some(Amount { micros: 5, currency: "EUR".to_owned() }),
         rule: "accepted".to_owned(),
-        reason: String::new(),
+        reason: "as every other".to_owned(),
         arrived_ms: 17,
     }
 }
@@ -33,12 +33,12 @@ fn open(path: &Path) -> (Store, Recovered) {
 
 fn sequence(stored: &Stored) -> Sequence {
     match stored {
-        Stored::New(item) | Stored::Known { item, .. } => item.sequence,
+        Stored::New(item) | Stored::Known(item) => item.sequence,
     }
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_there_again_and_what_ended_is_not() {
+async fn what_was_accepted_is_there_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("chat.sqlite3");
     let (store, empty) = open(&path);
@@ -60,9 +60,35 @@ async fn what_was_accepted_is_there_again_and_what_ended_is_not() {
     assert_eq!(sequences(&again.leased), [all[1]]);
     assert_eq!(sequences(&again.held), [held]);
     assert_eq!(again.waiting[0].item, item("a"));
+    assert_eq!(again.ended.iter().map(|ended| ended.item.sequence).collect::<Vec<_>>(), [all[2]]);
     assert_eq!(again.epoch, empty.epoch);
     assert_eq!(again.muted, [(UserKey { platform: Platform::Twitch, id: "9".to_owned() }, "Bo".to_owned())]);
     assert!(again.settings.contains(&("volume".to_owned(), "0.5".to_owned())));
+    drop(store);
+}
+
+#[tokio::test]
+async fn the_newest_of_what_ended_are_shown_again_in_the_order_in_which_they_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("chat.sqlite3");
+    let (store, _) = open(&path);
+    let count = SHOWN_ENDED as u64 + 3;
+    let mut all = Vec::new();
+    for index in 0..count {
+        all.push(sequence(&store.insert(item(&index.to_string()), Stage::Waiting).await.expect("stored")));
+    }
+    // The last one came first, the others as they were taken; two at the same time.
+    store.end_soon(all[count as usize - 1], Outcome::Skipped, "skipped".to_owned(), 1);
+    for (index, sequence) in all[..count as usize - 1].iter().enumerate() {
+        let (outcome, reason) = if index == 7 { (Outcome::Finished, "") } else { (Outcome::Failed, "too long") };
+        store.end_soon(*sequence, outcome, reason.to_owned(), 10 + index as u64 / 2);
+    }
+    drop(store);
+
+    let (store, again) = open(&path);
+    assert_eq!(again.ended.iter().map(|ended| ended.item.sequence).collect::<Vec<_>>(), all[2..count as usize - 1]);
+    let told: Vec<_> = again.ended[4..6].iter().map(|ended| (ended.outcome, ended.reason.as_str())).collect();
+    assert_eq!(told, [(Outcome::Failed, "too long"), (Outcome::Finished, "as every other")]);
     drop(store);
 }
 
@@ -75,7 +101,7 @@ async fn a_message_is_one_item_and_ends_once() {
     let second = store.insert(item("a"), Stage::Waiting);
     let (first, second) = (first.await.expect("stored"), second.await.expect("known"));
     assert!(matches!(&first, Stored::New(_)));
-    assert!(matches!(&second, Stored::Known { state, .. } if state == "waiting"), "{second:?}");
+    assert!(matches!(&second, Stored::Known(item) if item.sequence == sequence(&first)), "{second:?}");
     let sequence = sequence(&first);
     let ends = [(); 3].map(|()| store.end(sequence, Outcome::Finished, String::new(), 1));
     let mut told = Vec::new();
@@ -90,7 +116,8 @@ async fn a_message_is_one_item_and_ends_once() {
     let (store, again) = open(&path);
     assert!(again.leased.is_empty() && again.waiting.is_empty());
     let known = store.insert(item("a"), Stage::Waiting).await.expect("known");
-    assert!(matches!(known, Stored::Known { state, .. } if state == "finished"));
+    assert!(matches!(known, Stored::Known(item) if item.sequence == sequence));
+    assert_eq!(store.outcome(sequence).await, Ok(Some(Outcome::Finished)));
     drop(store);
 }
 

@@ -1,13 +1,11 @@
 //! What overlays are told, and what lists show of items: the shapes that docs/chat.md describes. Plain data.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Amount, Platform,
-    item::{Numbered, Outcome, Sequence},
+    item::{Numbered, Sequence},
     overlays::Told,
     rules::Priority,
 };
@@ -259,14 +257,6 @@ impl Names {
 /// Only maps with keys that are no strings and floats that are no numbers cannot be written; there are none here.
 pub(super) fn told(event: &ChatEvent<'_>) -> Told {
     serde_json::to_string(event).unwrap_or_default().into()
-}
-
-/// An item that ended a while ago.
-#[derive(Debug, Clone)]
-pub(super) struct EndedItem {
-    pub item: Arc<Numbered>,
-    pub outcome: Outcome,
-    pub reason: String,
 }
 
 #[cfg(test)]
