@@ -281,6 +281,22 @@ def test_what_ended_is_told_of_after_a_crash(server: Server) -> None:
     assert server.get(f"/v1/chat/items/{played}/audio").status == 200
 
 
+def test_whoever_just_wants_to_be_told_is_told_items(server: Server) -> None:
+    """Events and WebSocket alike: one object for each item, the first thing that comes, and its stop."""
+    with (
+        Stream(server.port) as stream,
+        connect(f"ws://127.0.0.1:{server.port}/v1/chat/stream", compression=None) as socket,
+    ):
+        assert post(server.port, "/v1/chat/volume", {"volume": 0.5})[0] == 200
+        first, second = enqueue(server), enqueue(server, "Bo", "And you!")
+        for told in (lambda: json.loads(socket.recv(20)), stream.next):
+            items = [told(), told()]
+            assert [item["id"] for item in items] == [first["id"], second["id"]]
+            for item in items:
+                assert {"id", "user", "text", "voice", "audio_url", "priority"} <= item.keys()
+                assert server.get(item["audio_url"]).status == 200
+
+
 def test_what_is_set_is_set_after_a_restart(server: Server) -> None:
     assert post(server.port, "/v1/chat/volume", {"volume": 0.5})[0] == 200
     assert post(server.port, "/v1/chat/pause")[1]["paused"] is True

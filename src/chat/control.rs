@@ -109,7 +109,7 @@ impl Desk {
         }
         state.paused = paused;
         self.store.set("paused", paused.to_string());
-        state.tell_all(if paused { &ChatEvent::Pause } else { &ChatEvent::Resume });
+        state.inform_all(if paused { &ChatEvent::Pause } else { &ChatEvent::Resume });
         state.pump();
     }
 
@@ -141,7 +141,7 @@ impl Desk {
         let mut state = self.state.lock();
         state.volume = volume;
         self.store.set("volume", volume.to_string());
-        state.tell_all(&ChatEvent::Volume { volume });
+        state.inform_all(&ChatEvent::Volume { volume });
     }
 
     /// Mutes a user, by the platform's id or by name, and takes back what of theirs has not been said; or unmutes. How

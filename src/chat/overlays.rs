@@ -3,7 +3,7 @@
 //!
 //! Listeners of three kinds: overlays have a name, acknowledge, and one of them speaks; plain listeners have none and
 //! acknowledge nothing: what they are handed counts as said, and one of them speaks only where there is no overlay;
-//! watchers never speak. All are told everything.
+//! watchers never speak. All are told what is to be played and what is not any more; plain listeners nothing else.
 
 use std::{
     sync::Arc,
@@ -201,12 +201,24 @@ impl Overlays {
             .map_or(0, |listener| listener.out.capacity())
     }
 
+    /// What is to be played, or is not any more.
     pub fn tell(&mut self, connection: Connection, told: &Told) {
         self.send(|listener| listener.connection == connection, told);
     }
 
+    /// As `tell`.
     pub fn tell_all(&mut self, told: &Told) {
         self.send(|_| true, told);
+    }
+
+    /// How things are.
+    pub fn inform(&mut self, connection: Connection, told: &Told) {
+        self.send(|listener| listener.connection == connection && listener.kind != Kind::Plain, told);
+    }
+
+    /// As `inform`.
+    pub fn inform_all(&mut self, told: &Told) {
+        self.send(|listener| listener.kind != Kind::Plain, told);
     }
 
     fn send(&mut self, to: impl Fn(&Listener) -> bool, told: &Told) {

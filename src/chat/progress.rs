@@ -72,7 +72,7 @@ impl State {
         if !std::mem::replace(&mut lease.started, true) {
             self.gauges.started_ms.record(now_ms().saturating_sub(lease.item.item.arrived_ms) as f64);
             let told = self.names.progress(sequence, "started");
-            self.overlays.tell_all(&told);
+            self.overlays.inform_all(&told);
         }
         true
     }
@@ -93,7 +93,7 @@ impl State {
             }
             None => self.queue.remove(sequence)?,
         };
-        self.overlays.tell_all(&told);
+        self.overlays.inform_all(&told);
         Some(item)
     }
 
@@ -110,7 +110,7 @@ impl State {
             return true;
         }
         let told = self.names.progress(sequence, "failed");
-        self.overlays.tell_all(&told);
+        self.overlays.inform_all(&told);
         self.end_item(sequence, Outcome::Failed, reason);
         false
     }

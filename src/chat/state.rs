@@ -234,19 +234,42 @@ impl State {
         let before = self.overlays.speaking();
         let Some(changed) = self.overlays.elect(Instant::now()) else { return };
         if let Some(before) = before {
-            self.overlays.tell(before, &told(&ChatEvent::Role { speaking: false }));
+            self.overlays.inform(before, &told(&ChatEvent::Role { speaking: false }));
         }
         if let Some(to) = changed.to {
-            self.overlays.tell(to, &told(&ChatEvent::Role { speaking: true }));
+            self.promote(to);
+        }
+    }
+
+    /// One that listened before speaks from now on.
+    fn promote(&mut self, to: Connection) {
+        if self.overlays.is_plain() {
+            // It has been told of all that overlays have.
+            self.put_overdue_back();
+            self.hand_over();
+        } else {
+            self.overlays.inform(to, &told(&ChatEvent::Role { speaking: true }));
             self.resend(to);
         }
     }
 
-    fn resend(&mut self, to: Connection) {
+    fn put_overdue_back(&mut self) {
         // In their turn: there may be many.
         let (overdue, leased) = std::mem::take(&mut self.leased).into_iter().partition(|lease| lease.overdue);
         self.leased = leased;
         overdue.into_iter().for_each(|lease: Lease| self.queue.put_back(lease.item));
+    }
+
+    /// A plain listener has all that is leased: that counts as said.
+    fn hand_over(&mut self) {
+        for lease in std::mem::take(&mut self.leased) {
+            let reason = "it was handed over".to_owned();
+            self.end_soon(Gone { item: lease.item, outcome: Outcome::Finished, reason });
+        }
+    }
+
+    fn resend(&mut self, to: Connection) {
+        self.put_overdue_back();
         for lease in &mut self.leased {
             lease.started = false;
             lease.delivered = false;
@@ -254,10 +277,7 @@ impl State {
             self.overlays.tell(to, &told);
         }
         if self.overlays.is_plain() {
-            for lease in std::mem::take(&mut self.leased) {
-                let reason = "it was handed over".to_owned();
-                self.end_soon(Gone { item: lease.item, outcome: Outcome::Finished, reason });
-            }
+            self.hand_over();
         }
     }
 
@@ -267,7 +287,7 @@ impl State {
         let changed = self.overlays.elect(Instant::now());
         let speaking = self.overlays.speaking() == Some(connection);
         if let (Some(_), Some(before)) = (changed, before) {
-            self.overlays.tell(before, &told(&ChatEvent::Role { speaking: false }));
+            self.overlays.inform(before, &told(&ChatEvent::Role { speaking: false }));
         }
         let overlay = match kind {
             Kind::Overlay(name) => name,
@@ -278,7 +298,7 @@ impl State {
         let items: Vec<_> = leased.chain(self.queue.interrupted()).map(|sequence| self.names.id(sequence)).collect();
         let (paused, volume, grace_ms) = (self.paused, self.volume, self.grace_ms);
         let hello = ChatEvent::Hello { overlay, speaking, paused, volume, grace_ms, items: &items };
-        self.overlays.tell(connection, &told(&hello));
+        self.overlays.inform(connection, &told(&hello));
         if speaking {
             self.resend(connection);
         } else {
@@ -287,8 +307,12 @@ impl State {
                 self.overlays.tell(connection, &told);
                 if lease.started {
                     let started = self.names.progress(lease.item.sequence, "started");
-                    self.overlays.tell(connection, &started);
+                    self.overlays.inform(connection, &started);
                 }
+            }
+            // Another one was due just now.
+            if let Some(to) = changed.and_then(|changed| changed.to) {
+                self.promote(to);
             }
         }
         self.pump();
@@ -382,8 +406,8 @@ impl State {
         users.iter().any(|user| self.muted.contains_key(user))
     }
 
-    pub fn tell_all(&mut self, event: &ChatEvent<'_>) {
-        self.overlays.tell_all(&told(event));
+    pub fn inform_all(&mut self, event: &ChatEvent<'_>) {
+        self.overlays.inform_all(&told(event));
     }
 
     /// All by which those of this name may be meant whose messages are still known: for commands that name somebody.

@@ -236,3 +236,35 @@ async fn who_comes_is_told_what_may_still_play() {
     state.end_item(7, Outcome::Skipped, "skipped");
     assert_eq!(named_to_who_comes(&mut state), serde_json::json!(["e-8"]));
 }
+
+/// Programs that just want to be told get one object for each item, whoever speaks, and nothing else but its stop.
+#[tokio::test]
+async fn a_plain_listener_is_told_each_item_once_and_nothing_of_the_overlays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, _) = Store::open(&directory.path().join("chat"), 100).expect("a database");
+    let mut state = state(&Arc::new(store));
+    let (overlay, _told) = state.overlays.join(Kind::Overlay("obs".into()), Instant::now());
+    state.greet(overlay, &Kind::Overlay("obs".into()), "x");
+    state.admit(&item(1, 0, false), false);
+    let (plain, mut told) = state.overlays.join(Kind::Plain, Instant::now());
+    state.greet(plain, &Kind::Plain, "x");
+    state.admit(&item(2, 1, false), false);
+    state.started(1);
+    state.inform_all(&ChatEvent::Volume { volume: 0.5 });
+    state.inform_all(&ChatEvent::Pause);
+    state.end_item(1, Outcome::Skipped, "skipped");
+    state.overlays.leave(overlay, Instant::now());
+    state.pump();
+    assert!(state.overlays.is_plain() && state.leased.is_empty(), "what it was told counts as said");
+    state.admit(&item(3, 0, false), false);
+    let mut all = Vec::new();
+    while let Ok(event) = told.try_recv() {
+        let event: Value = serde_json::from_str(&event).expect("JSON");
+        all.push(format!(
+            "{} {}",
+            event["type"].as_str().unwrap_or_default(),
+            event["id"].as_str().unwrap_or_default()
+        ));
+    }
+    assert_eq!(all, ["item e-1", "item e-2", "stop e-1", "item e-3"]);
+}
