@@ -75,8 +75,8 @@ async fn speak(
     wrap: Wrap,
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let query = checked(query)?;
     let desk = app.desk_for_overlay(&parts)?;
+    let query = checked(query)?;
     let Path(id) = id.map_err(|_| Error::invalid("invalid_value", Some("id"), "the item's id is not UTF-8"))?;
     let speech = desk.sound_of(&id)?;
     let format = fields::format("format", query.format.map_or(serde_json::Value::Null, Into::into))?;

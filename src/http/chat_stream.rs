@@ -110,9 +110,8 @@ pub async fn stream(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (mut parts, _) = request.into_parts();
-    let query = checked(query)?;
     let desk = Arc::clone(app.desk_for_overlay(&parts)?);
-    let kind = kind(query)?;
+    let kind = kind(checked(query)?)?;
     if !parts.headers.contains_key(header::UPGRADE) {
         return Ok(events(desk.listen(&kind), app.sockets.enter()));
     }
@@ -139,9 +138,11 @@ pub async fn ack(
     query: Result<Query<TokenQuery>, QueryRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    checked(query)?;
-    let (told, parts) = chat::read::<Told>(&app, request).await?;
+    let (parts, body) = request.into_parts();
+    // Whoever has no token is told nothing else, and nothing of theirs is read.
     let desk = app.desk_for_overlay(&parts)?;
+    checked(query)?;
+    let (told, _) = chat::read::<Told>(&app, Request::from_parts(parts, body)).await?;
     let acked = desk.ack(&told.overlay, &told.id, told.state.into()).await?;
     Ok(Json(Acked { id: &told.id, state: acked.state, counted: acked.counted }).into_response())
 }

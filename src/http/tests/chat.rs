@@ -456,6 +456,18 @@ async fn beyond_this_machine_overlays_show_their_token_too() {
     chat.listen(&format!("overlay=obs&token={overlay}")).await.expect("hello").await;
     let ack = json!({"overlay": "obs", "id": id, "state": "finished"});
     assert_eq!(chat.post("/v1/chat/ack", ack.clone()).await.error().0, 401);
+    // What is wrong besides is not even read.
+    for body in [json!([]), json!({"overlay": "x".repeat(900_000)}), json!({"overlay": "x".repeat(2_000_000)})] {
+        for (query, code) in [("", "token_missing"), ("?token=", "token_missing"), ("?token=x", "token_invalid")] {
+            let told = chat.post(&format!("/v1/chat/ack{query}"), body.clone()).await.error();
+            assert_eq!(told, (401, code.to_owned()), "{query}");
+        }
+    }
+    for path in ["/v1/chat/ack?token=x&token=y", "/v1/chat/stream?speak=perhaps", "/v1/chat/stream?overlay="] {
+        let told = if path.contains("ack") { chat.post(path, json!({})).await } else { get(&chat.app, path).await };
+        assert_eq!(told.error().0, 401, "{path}");
+    }
+    assert_eq!(chat.post(&format!("/v1/chat/ack?token={overlay}"), json!([])).await.error().0, 400);
     assert_eq!(chat.post(&format!("/v1/chat/ack?token={overlay}"), ack).await.status, 200);
 }
 
