@@ -43,6 +43,9 @@ pub enum Error {
     ChatUnavailable { message: String },
     #[error("no chat item is called {id:?}; GET /v1/chat/queue lists them")]
     UnknownItem { id: String },
+    /// It is there, but not where it would have to be.
+    #[error("the chat item {id:?} {found}")]
+    ItemElsewhere { id: String, found: String },
 }
 
 impl Error {
@@ -68,7 +71,7 @@ impl Error {
             Self::TooSlow => "listener_too_slow",
             Self::ShuttingDown => "shutting_down",
             Self::ChatUnavailable { .. } => "chat_unavailable",
-            Self::UnknownItem { .. } => "item_not_found",
+            Self::UnknownItem { .. } | Self::ItemElsewhere { .. } => "item_not_found",
         }
     }
 }

@@ -188,11 +188,11 @@ impl Desk {
     /// Lets a held item be heard.
     ///
     /// # Errors
-    /// `UnknownItem`: it is not held.
+    /// `UnknownItem` or `ItemElsewhere`: it is not held.
     pub fn approve(&self, id: &str) -> Result<(), Error> {
         let sequence = self.sequence(id)?;
         let mut state = self.state.lock();
-        let item = state.queue.approve(sequence).ok_or_else(|| Error::UnknownItem { id: id.to_owned() })?;
+        let Some(item) = state.queue.approve(sequence) else { return Err(state.elsewhere(id, sequence)) };
         self.store.set_stage(sequence, Stage::Waiting);
         self.judge.lock().welcome(&item.item.user);
         for gone in state.queue.push(item) {
@@ -203,11 +203,11 @@ impl Desk {
     }
 
     /// # Errors
-    /// `UnknownItem`: it is not held.
+    /// `UnknownItem` or `ItemElsewhere`: it is not held.
     pub fn reject(&self, id: &str) -> Result<(), Error> {
         let sequence = self.sequence(id)?;
         let mut state = self.state.lock();
-        let item = state.queue.approve(sequence).ok_or_else(|| Error::UnknownItem { id: id.to_owned() })?;
+        let Some(item) = state.queue.approve(sequence) else { return Err(state.elsewhere(id, sequence)) };
         state.end_soon(Gone { item, outcome: Outcome::Rejected, reason: "somebody rejected it".to_owned() });
         state.pump();
         Ok(())

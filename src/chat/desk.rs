@@ -286,13 +286,14 @@ impl Desk {
     /// What is to be spoken for an item that overlays may ask for.
     ///
     /// # Errors
-    /// `UnknownItem`: it does not exist, or must not be heard any more.
+    /// `UnknownItem` or `ItemElsewhere`: it must not be heard.
     pub fn sound_of(&self, id: &str) -> Result<SpeechRequest, Error> {
-        let unknown = || Error::UnknownItem { id: id.to_owned() };
         let sequence = self.sequence(id)?;
         let state = self.state.lock();
-        let (item, found, _) = state.find(sequence).ok_or_else(unknown)?;
-        if matches!(found, "playing" | "waiting" | "finished") { Ok(self.request(&item.item)) } else { Err(unknown()) }
+        match state.find(sequence) {
+            Some((item, "playing" | "waiting" | "finished", _)) => Ok(self.request(&item.item)),
+            _ => Err(state.elsewhere(id, sequence)),
+        }
     }
 
     /// Where an item was written.

@@ -24,6 +24,7 @@ use super::{
     told::{ChatEvent, Names, RefusedView, told},
     voices::Voices,
 };
+use crate::error::Error;
 
 /// Ended items that are shown, and whose sound can still be asked for.
 pub(super) const SHOWN_ENDED: usize = 512;
@@ -385,6 +386,19 @@ impl State {
         }
         let ended = self.ended.iter().rev().find(|ended| ended.item.sequence == sequence)?;
         Some((&ended.item, ended.outcome.name(), Some(&ended.reason)))
+    }
+
+    /// Why an item is not where it would have to be for what is asked.
+    pub fn elsewhere(&self, id: &str, sequence: Sequence) -> Error {
+        let id = id.to_owned();
+        let found = match self.find(sequence) {
+            None => return Error::UnknownItem { id },
+            Some((_, "playing", _)) => "is playing, or will be next".to_owned(),
+            Some((_, "waiting", _)) => "waits, and needs no approval".to_owned(),
+            Some((_, "held", _)) => "is held for approval".to_owned(),
+            Some((_, outcome, _)) => format!("has ended ({outcome})"),
+        };
+        Error::ItemElsewhere { id, found }
     }
 
     /// Before any rule is asked: which one says no, and why.

@@ -255,7 +255,9 @@ impl From<Error> for ApiError {
             Error::ShuttingDown | Error::ChatUnavailable { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, SERVER, None, None)
             }
-            Error::UnknownItem { .. } => (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("id"), None),
+            Error::UnknownItem { .. } | Error::ItemElsewhere { .. } => {
+                (StatusCode::NOT_FOUND, INVALID_REQUEST, Some("id"), None)
+            }
         };
         Self { status, kind, code: error.code(), param, message: error.to_string(), retry_after_s }
     }
@@ -316,6 +318,7 @@ mod tests {
             (Error::ShuttingDown, 503, "server_error", "shutting_down"),
             (Error::ChatUnavailable { message: text() }, 503, "server_error", "chat_unavailable"),
             (Error::UnknownItem { id: text() }, 404, "invalid_request_error", "item_not_found"),
+            (Error::ItemElsewhere { id: text(), found: text() }, 404, "invalid_request_error", "item_not_found"),
         ];
         for (error, status, kind, code) in cases {
             let message = error.to_string();

@@ -1,6 +1,7 @@
 //! The router and the server against the fake engine.
 
 mod chat;
+mod chat_requests;
 mod chat_safety;
 mod lists;
 mod native;
