@@ -20,7 +20,7 @@ use super::{
     chat_message::{self, ChatPlatform, Incoming},
     error::ApiError,
     guard::{self, Audience},
-    models,
+    models, native,
     openapi::{ChatErrors, ChatItemErrors},
 };
 use crate::{
@@ -128,7 +128,8 @@ pub struct UserVoice {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StartChat {
-    pub platform: Option<ChatPlatform>,
+    #[schema(value_type = Option<ChatPlatform>)]
+    pub platform: Option<String>,
     /// A name, an address or a number, as people write it.
     #[schema(examples("https://www.twitch.tv/ann"))]
     pub channel: Option<String>,
@@ -142,7 +143,8 @@ pub struct StartChat {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StopChat {
-    pub platform: Option<ChatPlatform>,
+    #[schema(value_type = Option<ChatPlatform>)]
+    pub platform: Option<String>,
     /// As `GET /v1/chat/state` lists it.
     #[schema(examples("ann"))]
     pub channel: Option<String>,
@@ -186,7 +188,9 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Json
     let (chat, _) = read_optional::<StartChat>(&app, request).await?;
     match (chat.platform, chat.channel) {
         (Some(platform), Some(channel)) => {
-            let engine = models::engine_of(&app.speech.engines(), chat.engine.as_deref())?;
+            let platform = ChatPlatform::named(&platform)?;
+            let engine = models::engine_of(&app.speech.engines(), chat.engine.as_deref())
+                .map_err(|error| ApiError::about(error, native::NAMES))?;
             desk.start(platform.into(), &channel, chat.voice.as_deref(), engine)?;
         }
         (None, None) => {}
@@ -213,7 +217,8 @@ pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Json<
     if chat.platform.is_none() && chat.channel.is_none() {
         desk.enable(false);
     } else {
-        desk.stop(chat.platform.map(Into::into), chat.channel.as_deref());
+        let platform = chat.platform.as_deref().map(ChatPlatform::named).transpose()?;
+        desk.stop(platform.map(Into::into), chat.channel.as_deref());
     }
     Ok(now(desk).await)
 }

@@ -147,6 +147,17 @@ pub enum ChatPlatform {
     Bilibili,
 }
 
+impl ChatPlatform {
+    /// # Errors
+    /// There is no such platform.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        serde_json::from_value(name.into()).map_err(|_| {
+            let message = "\"platform\" must be \"twitch\", \"youtube\" or \"bilibili\"";
+            Error::invalid("invalid_value", Some("platform"), message)
+        })
+    }
+}
+
 impl From<ChatPlatform> for Platform {
     fn from(platform: ChatPlatform) -> Self {
         match platform {

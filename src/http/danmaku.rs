@@ -23,7 +23,7 @@ use super::{
     chat_message::{ChatPlatform, Paid, checked},
     chat_stream,
     door::LoggedAtEnd,
-    error::ApiError,
+    error::{ApiError, Names},
     models,
     openapi::{ChatErrors, ChatItemErrors},
     ws_socket::{self, Close, Frame, Idle, NEVER, Stopping},
@@ -33,6 +33,8 @@ use crate::{
     chat::{Amount, Desk, Kind, ListenerKind, Listening, Message, Platform, Roles, Taken, User},
     error::Error,
 };
+
+const NAMES: Names = Names { text: "text", voice: "voice_id", engine: "engine" };
 
 /// A message as the original's own clients send it.
 #[derive(Deserialize, ToSchema)]
@@ -139,7 +141,8 @@ fn amount(metadata: &Value) -> Amount {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OriginalChat)]
 pub struct Start {
-    platform: ChatPlatform,
+    #[schema(value_type = ChatPlatform)]
+    platform: String,
     /// A name or an address.
     channel: String,
     voice_id: Option<String>,
@@ -149,7 +152,8 @@ pub struct Start {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OriginalChatToStop)]
 pub struct Stop {
-    platform: ChatPlatform,
+    #[schema(value_type = ChatPlatform)]
+    platform: String,
     channel: String,
 }
 
@@ -170,8 +174,10 @@ pub struct Status {
 pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let desk = app.desk()?;
     let (start, _) = chat::read::<Start>(&app, request).await?;
-    let engine = models::engine_of(&app.speech.engines(), start.engine.as_deref())?;
-    let channel = desk.start(start.platform.into(), &start.channel, start.voice_id.as_deref(), engine)?;
+    let platform = ChatPlatform::named(&start.platform)?;
+    let told = |error| ApiError::about(error, NAMES);
+    let engine = models::engine_of(&app.speech.engines(), start.engine.as_deref()).map_err(told)?;
+    let channel = desk.start(platform.into(), &start.channel, start.voice_id.as_deref(), engine).map_err(told)?;
     desk.settled().await;
     Ok((StatusCode::ACCEPTED, Json(Status { status: "started", channel: Some(channel) })).into_response())
 }
@@ -185,7 +191,7 @@ pub async fn start(State(app): State<Arc<App>>, request: Request) -> Result<Resp
 pub async fn stop(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     let desk = app.desk()?;
     let (stop, _) = chat::read::<Stop>(&app, request).await?;
-    let stopped = desk.stop(Some(stop.platform.into()), Some(&stop.channel));
+    let stopped = desk.stop(Some(ChatPlatform::named(&stop.platform)?.into()), Some(&stop.channel));
     desk.settled().await;
     Ok(if stopped {
         (StatusCode::ACCEPTED, Json(Status { status: "stopped", channel: Some(stop.channel) })).into_response()
