@@ -79,6 +79,7 @@ export default {
   "voices.any_language": "any language",
   "chat.none": "This server speaks no chat: it is not configured.",
   "chat.token_needed": "This chat asks for a token. On the server's machine, ishowtts chat token shows it, and so does the server when it starts.",
+  "chat.token_wrong": "This token is not the right one. On the server's machine, ishowtts chat token shows it, and so does the server when it starts.",
   "chat.token": "Token",
   "chat.token_use": "Use it",
   "chat.take": "Take messages",

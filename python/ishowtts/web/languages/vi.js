@@ -79,6 +79,7 @@ export default {
   "voices.any_language": "mọi ngôn ngữ",
   "chat.none": "Máy chủ này chưa được cấu hình để đọc trò chuyện.",
   "chat.token_needed": "Phần trò chuyện cần mã truy cập. Trên máy chủ, lệnh ishowtts chat token cho biết mã đó; nhật ký khi máy chủ khởi động cũng có.",
+  "chat.token_wrong": "Mã truy cập này không đúng. Trên máy chủ, lệnh ishowtts chat token cho biết mã đúng; nhật ký khi máy chủ khởi động cũng có.",
   "chat.token": "Mã truy cập",
   "chat.token_use": "Dùng mã này",
   "chat.take": "Nhận tin nhắn",

@@ -79,6 +79,7 @@ export default {
   "voices.any_language": "任何语言",
   "chat.none": "这台服务器没有配置弹幕朗读。",
   "chat.token_needed": "弹幕功能需要令牌。在服务器上运行 ishowtts chat token 即可查看，服务器启动时的日志里也有。",
+  "chat.token_wrong": "令牌不正确。在服务器上运行 ishowtts chat token 即可查看正确的令牌，服务器启动时的日志里也有。",
   "chat.token": "令牌",
   "chat.token_use": "使用",
   "chat.take": "开始接收消息",

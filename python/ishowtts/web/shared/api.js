@@ -20,7 +20,8 @@ export function showToken(shown) {
 
 function headersOf({ headers }) {
   const all = new Headers(headers);
-  if (token !== null) all.set("Authorization", `Bearer ${token}`);
+  // A header takes no letters such as 你; a token has none, so that what was typed is refused as a wrong one.
+  if (token !== null) all.set("Authorization", `Bearer ${encodeURIComponent(token)}`);
   return all;
 }
 

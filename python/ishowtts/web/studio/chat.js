@@ -141,7 +141,8 @@ async function read() {
     // A server without chat has no such path; one that cannot be reached shows what it last said.
     if (!(error instanceof Refused)) return;
     state = null;
-    const told = { 401: t("chat.token_needed"), 404: t("chat.none") };
+    const needed = t(error.code === "token_invalid" ? "chat.token_wrong" : "chat.token_needed");
+    const told = { 401: needed, 404: t("chat.none") };
     element("chat-none").textContent = told[error.status] ?? error.message;
     askForToken(error.status === 401);
   }
