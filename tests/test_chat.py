@@ -379,6 +379,9 @@ def test_hotkeys_made_for_speakerbot_work(server: Server, path: str, key: str) -
             }
         item = stream.next("item")
         assert (item["text"], item["voice"]) == ("This is a test message", "rowan+pitch=2")
+        unknown = ask("Speak", voice="Nobody in particular", message="In which voice?")
+        assert unknown["status"] == "error"
+        assert "Nobody in particular" in unknown["error"]
         assert ask("stop")["status"] == "ok"
         assert stream.next("stop")["id"] == item["id"]
         assert ask("Pause")["status"] == "ok"

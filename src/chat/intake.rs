@@ -45,11 +45,14 @@ impl Desk {
         self.take_in_voice(message, None).await
     }
 
-    /// As `take`, in a voice of the caller's choice, if there is one of that name.
+    /// As `take`, in a voice of the caller's choice.
     ///
     /// # Errors
-    /// As `take`.
+    /// As `take`; there is no such voice.
     pub async fn take_in_voice(self: &Arc<Self>, message: Message, voice: Option<String>) -> Result<Taken, Error> {
+        if let Some(name) = &voice {
+            self.speech.voices().resolve(name)?;
+        }
         let begun = self.begin(message, voice);
         let desk = Arc::clone(self);
         let taking = tokio::spawn(async move { desk.complete(begun).await });

@@ -142,6 +142,7 @@ async fn speak(desk: &Arc<Desk>, text: String, voice: Option<String>) -> Result<
         kind: Kind::Chat,
         sent_at: None,
     };
+    let voice = voice.filter(|name| !name.trim().is_empty());
     match desk.take_in_voice(message, voice).await? {
         Taken::Item(_) | Taken::Acted { .. } => Ok(()),
         Taken::Refused { rule, reason } => {
