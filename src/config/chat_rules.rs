@@ -248,8 +248,8 @@ impl Default for ChatTemplates {
             super_chat: "{name} sent {amount}: {text}".into(),
             gift: "{name} sent {count} {gift}".into(),
             subscription: "{name} subscribed: {text}".into(),
-            subscription_gift: "{name} gave {count} subscriptions".into(),
-            raid: "{name} raids with {viewers} viewers".into(),
+            subscription_gift: "{name} gave {count:subscription|subscriptions}".into(),
+            raid: "{name} raids with {viewers:viewer|viewers}".into(),
             redemption: "{text}".into(),
         }
     }

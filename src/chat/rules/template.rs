@@ -1,4 +1,4 @@
-//! What is said around a message: `{name} cheered {bits}: {text}`. Pure.
+//! What is said around a message: `{name} cheered {bits}: {text}`, `{name} raids with {viewers:viewer|viewers}`. Pure.
 
 /// What every template may name.
 const COMMON: [&str; 3] = ["name", "text", "platform"];
@@ -21,6 +21,8 @@ fn fields(key: &str) -> &'static [&'static str] {
 enum Piece {
     Text(String),
     Field(&'static str),
+    /// A number with the word that goes with it: the first one if there is one, else the other.
+    Counted(&'static str, String, String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +51,23 @@ impl Template {
             let Some((name, after)) = rest.split_once('}') else {
                 return Err(wrong("a { without its }; write {{ for the character itself".to_owned()));
             };
+            let (name, words) = match name.split_once(':') {
+                Some((name, words)) => (name, Some(words)),
+                None => (name, None),
+            };
             let mut known = COMMON.iter().chain(fields(key));
             let Some(field) = known.clone().find(|field| **field == name.trim()) else {
                 let known: Vec<&str> = known.by_ref().copied().collect();
                 return Err(wrong(format!("there is no {{{name}}}; there are {}", known.join(", "))));
             };
             pieces.extend((!text.is_empty()).then(|| Piece::Text(std::mem::take(&mut text))));
-            pieces.push(Piece::Field(field));
+            pieces.push(match words.map(|words| words.split_once('|')) {
+                None => Piece::Field(field),
+                Some(Some((one, many))) => Piece::Counted(field, one.to_owned(), many.to_owned()),
+                Some(None) => {
+                    return Err(wrong(format!("after {{{name}: two words are expected, as in {{{name}:one|many}}")));
+                }
+            });
             rest = after;
         }
         text.push_str(rest);
@@ -74,6 +86,15 @@ impl Template {
             match piece {
                 Piece::Text(text) => filled.push_str(text),
                 Piece::Field(field) => filled.push_str(value(field).trim()),
+                Piece::Counted(field, one, many) => {
+                    let count = value(field);
+                    let word = match count.trim() {
+                        "" => continue,
+                        "1" => one,
+                        _ => many,
+                    };
+                    filled.push_str(&format!("{} {}", count.trim(), word.trim()));
+                }
             }
         }
         let filled = super::shape::tidy(&filled);
@@ -98,11 +119,25 @@ mod tests {
     }
 
     #[test]
+    fn one_is_not_many() {
+        let template = Template::new("raid", "{name} raids with {viewers:viewer|viewers}!").expect("a template");
+        let with = |count: &str| template.fill(|field| if field == "viewers" { count } else { "Ann" }.to_owned());
+        assert_eq!(with("1"), "Ann raids with 1 viewer!");
+        assert_eq!(with("0"), "Ann raids with 0 viewers!");
+        assert_eq!(with("21"), "Ann raids with 21 viewers!");
+        assert!(!with("").contains("viewer"));
+        let counts = Template::new("raid", "{viewers :个|个}").expect("a template");
+        assert_eq!(counts.fill(|_| "1".to_owned()), "1 个");
+    }
+
+    #[test]
     fn what_does_not_exist_is_told() {
         assert!(Template::new("chat", "{nmae}").is_err_and(|why| why.contains("{nmae}") && why.contains("name")));
         assert!(Template::new("raid", "{bits}").is_err_and(|why| why.contains("viewers") && !why.contains("months")));
         assert!(Template::new("chat", "{name").is_err());
         assert!(Template::new("chat", "name}").is_err());
+        assert!(Template::new("raid", "{viewers:viewer}").is_err_and(|why| why.contains("{viewers:one|many}")));
+        assert!(Template::new("raid", "{bits:bit|bits}").is_err());
         assert!(Template::new("chat", "").is_ok_and(|template| template.is_empty()));
     }
 }
