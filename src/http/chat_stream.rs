@@ -37,8 +37,8 @@ pub struct StreamQuery {
     /// The overlay's token.
     #[serde(rename = "token")]
     _token: Option<String>,
-    /// Names this instance of an overlay, and stays the same when it reconnects. Without it nothing is acknowledged:
-    /// what was handed over counts as said.
+    /// Names this instance of an overlay, and stays the same when it reconnects. Without it only items and their stops are
+    /// told and nothing is acknowledged: what was handed over counts as said.
     overlay: Option<String>,
     /// False: it only watches.
     speak: Option<bool>,
