@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import itertools
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -156,6 +157,19 @@ class TestSpeaking:
         pcm = speak(engine, segment(SENTENCES[1], fix_duration=5.0), hum)
         reference = len(hum.clip.samples) // 256  # type: ignore[attr-defined]
         assert len(pcm) == (int(5.0 * 24_000 / 256) - reference - 1) * 256
+
+    def test_a_duration_that_the_reference_fills_is_refused(self, engine: F5, hum: Conditioning) -> None:
+        reference_s = len(hum.clip.samples) / 24_000  # type: ignore[attr-defined]
+        for fixed in (0.5, reference_s, reference_s + 0.1):
+            with pytest.raises(InvalidSetting, match=rf"the reference alone is {reference_s:.1f} s"):
+                engine.admit(0, segment(SENTENCES[1], fix_duration=fixed), hum)
+        assert not engine._slots
+        # What is asked for at least is enough for the server to take it for speech: 8 ms a letter.
+        with pytest.raises(InvalidSetting) as refused:
+            engine.admit(0, segment(SENTENCES[1], fix_duration=0.5), hum)
+        least = float(re.findall(r"give (\S+) at least", str(refused.value))[0]) + 0.05
+        letters = sum(letter.isalnum() for letter in SENTENCES[1])
+        assert len(speak(engine, segment(SENTENCES[1], fix_duration=least), hum)) >= letters * 8 * 24
 
     def test_no_guidance_for_some_t_is_cheaper_and_another_sound(
         self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch

@@ -98,14 +98,15 @@ impl Speech {
     ///
     /// # Errors
     /// Everything that can be known before the first sound.
-    pub async fn speak(&self, request: SpeechRequest) -> Result<Speaking, Error> {
+    pub async fn speak(&self, mut request: SpeechRequest) -> Result<Speaking, Error> {
         self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = match &request.own_voice {
             Some(voice) => Arc::clone(voice),
             None => self.voices().resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
         };
-        let route = route::with_voice(route, &voice)?;
+        let route = route::with_params(route::with_voice(route, &voice)?, &request.params);
+        request.whole |= route::wants_whole_text(&route[0].info, &request.params);
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(mut speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
             self.set_level(&mut speaking, &request.level, &voice).await;
@@ -231,10 +232,15 @@ impl Speech {
         let language = line.segment.language.as_deref();
         let _visit = self.levels.visit(&unsaid.job.script.voice);
         let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
+        let at = self.links.get(tried).and_then(|link| link.info().ok());
         for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
             let Ok(info) = link.info() else { continue };
             let voice = &unsaid.job.script.voice;
-            if route::cannot_say(&info, &line.segment.text, language).is_some() || !route::can_speak_as(&info, voice) {
+            let takes_over = at.as_ref().is_none_or(|at| route::takes_over(&info, at, &line.segment.params));
+            if route::cannot_say(&info, &line.segment.text, language).is_some()
+                || !route::can_speak_as(&info, voice)
+                || !takes_over
+            {
                 continue;
             }
             let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, voice).await else { continue };

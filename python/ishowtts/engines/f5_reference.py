@@ -48,7 +48,7 @@ PARAMS: Mapping[str, Any] = {
         "sway": {"type": "number", "minimum": -1, "maximum": 1, "default": -1.0},
         "target_rms": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.1},
         "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.15},
-        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80},
+        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80, "x-whole-text": True},
         "remove_silence": {"type": "boolean", "default": False},
         "normalize": {"type": "boolean", "default": True},
     },
@@ -166,6 +166,7 @@ class F5Reference(WholeSegmentEngine):
             raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
         reference_samples = clip.samples.shape[-1] * f5_text.SAMPLE_RATE_HZ // clip.sample_rate_hz
         conditioned = f5_text.conditioning_text(clip.reference_text)
+        f5_text.check_duration(params.get("fix_duration"), reference_samples, segment.text, segment.speed)
         shared = f5_text.share_duration(
             chunks, reference_samples, params.get("fix_duration"), params.get("cross_fade_duration", 0.15)
         )

@@ -201,6 +201,7 @@ class F5:
             longest_s = chosen.short.reference_s
             clip = short_texts.shortened(clip, longest_s)
         level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
+        text.check_duration(chosen.fix_duration, level.samples, segment.text, segment.speed)
         affordable = math.inf
         if segment.budget_ms is not None:
             affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
