@@ -103,6 +103,19 @@ def test_mistakes_are_told(speaker: ishowtts.Speaker, small: Small) -> None:
     for params, told in (({"nfe_step": 7}, "nfe_step"), ({"nfe_steps": 3}, "nfe_steps"), ({"sway": "x"}, "sway")):
         with pytest.raises(ishowtts.SpeechError, match=told):
             speaker.speak(TEXT, **given, **params)
+    for params, told in (
+        ({"nfe_steps": float("nan")}, "nfe_steps must be a finite number, .* not nan"),
+        ({"fix_duration": float("inf")}, "fix_duration must be a finite number"),
+        ({"cfg_interval": (0.0, np.float32("nan"))}, "cfg_interval must be a finite number"),
+        ({"nfe_steps": 10**30}, "nfe_steps must be"),
+        ({"schedule": "\ud800"}, "schedule must be"),
+        ({"sway": object()}, "sway must be .* not object"),
+        ({"postprocess": "no"}, "postprocess must be true or false, not 'no'"),
+        ({"loudness": "loud"}, "loudness must be"),
+        ({"volume": float("nan")}, "volume must be"),
+    ):
+        with pytest.raises(ishowtts.SpeechError, match=told):
+            speaker.speak(TEXT, **given, **params)
     for text in ("\U0001f600", "...", " "):
         with pytest.raises(ishowtts.SpeechError):
             speaker.speak(text, **given)

@@ -17,7 +17,6 @@ use std::{
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::PyValueError,
     prelude::*,
     types::{PyDict, PyList, PyString},
 };
@@ -271,7 +270,7 @@ impl Runtime {
         loudness: Option<&str>,
         volume: f64,
     ) -> PyResult<Stream> {
-        let level = level(loudness, volume, whole)?;
+        let level = level(loudness, volume, whole).map_err(|error| errors::speech(py, &error))?;
         let params = params.map(|params| python_to_json(params)).transpose()?;
         let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
         let own_voice =
@@ -409,17 +408,19 @@ impl Runtime {
 }
 
 /// What is said in one go is left as the engine makes it, unless something else is asked for.
-fn level(loudness: Option<&str>, volume: f64, whole: bool) -> PyResult<Level> {
+fn level(loudness: Option<&str>, volume: f64, whole: bool) -> Result<Level, Error> {
     let loudness = match loudness {
         None => whole.then_some(Loudness::Off),
         Some("voice") => Some(Loudness::Voice),
         Some("off") => Some(Loudness::Off),
         Some(other) => {
-            return Err(PyValueError::new_err(format!("loudness must be \"voice\" or \"off\", not {other:?}")));
+            let message = format!("loudness must be \"voice\" or \"off\", not {other:?}");
+            return Err(Error::invalid("invalid_value", Some("loudness"), message));
         }
     };
     if !(volume > 0.0 && volume <= MAX_VOLUME) {
-        return Err(PyValueError::new_err(format!("volume must be above 0, {MAX_VOLUME} at most, not {volume}")));
+        let message = format!("volume must be above 0, {MAX_VOLUME} at most, not {volume}");
+        return Err(Error::invalid("invalid_value", Some("volume"), message));
     }
     Ok(Level { loudness, volume: volume as f32 })
 }
