@@ -123,11 +123,11 @@ class Speaker:
 
         ``voice``: an id or alias; None: the default one. ``language``: BCP 47; None: the voice's. ``speed``: 0.25 to 4.
         ``seed``: None: from text, voice and settings, so that the same is said the same; -1: another each time.
-        ``cache``: may be answered from memory, and kept there. ``reference_audio``: a WAV file to clone in the place of
-        a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at once
-        instead of sentence by sentence, and its sound is left as it is. ``loudness``: "voice" brings the voice to the
-        configured loudness, "off" leaves it; None: as configured. ``volume``: a factor on top, up to 4; peaks
-        are limited. ``params``: the engine's own, such as ``nfe_steps``.
+        ``cache``: may be answered from memory, and kept there. ``reference_audio``: a sound file to clone in the place
+        of a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at
+        once instead of sentence by sentence, and its sound is left as it is. ``loudness``: "voice" brings the voice to
+        the configured loudness, "off" leaves it; None: as configured. ``volume``: a factor on top, up to 4; peaks are
+        limited. ``params``: the engine's own, such as ``nfe_steps``.
 
         Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
         """
