@@ -105,6 +105,12 @@ class TestFetching:
         monkeypatch.setenv("ISHOWTTS_OFFLINE", "1")
         assert Hub.default().offline
 
+    def test_the_hubs_own_variable_is_blamed_where_it_does(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert Hub.default().offline
+        with pytest.raises(Offline, match="and HF_HUB_OFFLINE forbids"):
+            replace(hub, offline=True).fetch(SOURCE)
+
     @pytest.mark.parametrize("address", ["hf://one/two", "one/two/three", "hf://a//b", ""])
     def test_refuses_what_is_no_address(self, address: str) -> None:
         with pytest.raises(FetchFailed, match="is no address"):
