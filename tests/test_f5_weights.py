@@ -301,6 +301,18 @@ class TestConfigurations:
             assert replace(theirs, arch={}) == replace(ours, arch={})
 
 
+def test_the_reference_engine_looks_for_its_package_before_it_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from ishowtts import registry
+
+    fetched: list[object] = []
+    monkeypatch.setattr(weights, "resolve", lambda chosen: fetched.append(chosen))
+    monkeypatch.setitem(sys.modules, "f5_tts", None)
+    with pytest.raises(IshowttsError, match=r"needs the package f5_tts; .*ishowtts\[reference\]"):
+        registry.load("f5-reference", {}, 1)
+    assert not fetched
+
+
 def test_needs_no_torch() -> None:
     code = (
         "import sys; sys.modules['ishowtts._native'] = None; from ishowtts.engines.f5 import weights, text, reference;"

@@ -84,11 +84,12 @@ class F5Reference(WholeSegmentEngine):
     """Implements :class:`~ishowtts.engine.WholeSegmentEngine`: a segment is one call of upstream's."""
 
     def __init__(self, chosen: Options, threads: int) -> None:
-        files = weights.resolve(chosen)
+        # First: without the package nothing is fetched.
         import torch
         from f5_tts import model as backbones
         from f5_tts.infer import utils_infer
 
+        files = weights.resolve(chosen)
         # It prints to standard output, where `say -o -` puts its speech.
         utils_infer.print = _silent
         self._torch, self._upstream = torch, utils_infer
