@@ -185,8 +185,12 @@ def test_options_are_told(
 ) -> None:
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ishowtts.SpeechError, match=told), ishowtts.Speaker("f5", options={**options, **changed}):
+    with (
+        pytest.raises(ishowtts.SpeechError, match=told) as refused,
+        ishowtts.Speaker("f5", options={**options, **changed}),
+    ):
         pass
+    assert refused.value.code == "invalid_setting"
 
 
 def test_the_same_keys_in_a_file_and_one_command(options: dict[str, Any], small: Small, tmp_path: Path) -> None:

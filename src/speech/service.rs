@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    EngineState, EngineStatus, Speaking, SpeechRequest,
+    EngineState, EngineStatus, Lost, Speaking, SpeechRequest,
     cache::Key,
     dispatch::{Bounds, Link, Order, Prepared, Task, Unsaid},
     job::{Ahead, Job, Line, Script},
@@ -41,7 +41,7 @@ pub struct Speech {
     shelf: Arc<Shelf>,
     pub(super) levels: Levels,
     closing: AtomicBool,
-    fatal: watch::Sender<Option<String>>,
+    fatal: watch::Sender<Option<Lost>>,
     pub(super) transcriber: OnceLock<Arc<dyn Transcriber>>,
 }
 
@@ -304,12 +304,17 @@ impl Speech {
         Ok(())
     }
 
-    /// Waits for something fatal (a hang, a broken engine); what it resolves to is for the log. The program then
-    /// exits with 70.
-    pub async fn failed(&self) -> String {
+    /// Waits for something fatal: a hang, an engine that is broken or did not accept its settings.
+    pub async fn failed(&self) -> Lost {
         let mut fatal = self.fatal.subscribe();
-        let message = fatal.wait_for(Option::is_some).await.ok().and_then(|message| message.clone());
-        message.unwrap_or_default()
+        let lost = fatal.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
+        lost.unwrap_or_else(|| Lost { message: String::new(), by_setting: false })
+    }
+
+    /// What an engine that did not load has against its settings.
+    #[must_use]
+    pub fn wrong_setting(&self) -> Option<String> {
+        self.links.iter().filter_map(|link| link.lost()).find(|lost| lost.by_setting).map(|lost| lost.message.clone())
     }
 
     /// No new requests; waits until those in flight have been read or `grace` is over, then ends the engines.

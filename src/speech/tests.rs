@@ -486,7 +486,7 @@ async fn a_broken_engine_fails_its_requests_and_is_told() {
     assert!(speech.ready());
     let outcome = say(&speech, request("Please [break] now.")).await;
     assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
-    assert!(speech.failed().await.contains("broke"));
+    assert!(speech.failed().await.message.contains("broke"));
     assert!(!speech.ready());
     assert!(matches!(speech.engines()[0].state, EngineState::Broken(_)));
 }
@@ -494,7 +494,8 @@ async fn a_broken_engine_fails_its_requests_and_is_told() {
 #[tokio::test]
 async fn an_engine_that_does_not_load_is_told() {
     let speech = simple(|options| options.fail_load = true).await;
-    assert!(speech.failed().await.contains("not to load"));
+    let lost = speech.failed().await;
+    assert!(lost.message.contains("not to load") && !lost.by_setting, "{lost:?}");
     assert!(matches!(speech.speak(request("a")).await, Err(Error::EngineFailed { .. })));
 }
 
@@ -506,7 +507,7 @@ async fn a_step_that_hangs_is_told() {
     let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
     let outcome = say(&speech, request("Hang on.")).await;
     assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
-    assert!(speech.failed().await.contains("one step"));
+    assert!(speech.failed().await.message.contains("one step"));
     gate.open(1);
 }
 

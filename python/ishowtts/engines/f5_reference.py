@@ -26,8 +26,8 @@ import numpy as np
 from ishowtts import text as texts
 from ishowtts.engine import Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice, WholeSegmentEngine
 from ishowtts.engines import options
+from ishowtts.engines.f5 import models, weights
 from ishowtts.engines.f5 import text as f5_text
-from ishowtts.engines.f5 import weights
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
@@ -254,7 +254,14 @@ class F5Reference(WholeSegmentEngine):
 
 def load(options_table: Mapping[str, object], threads: int) -> F5Reference:
     """The entry point."""
-    return F5Reference(options.read(Options, "f5-reference", options_table), threads)
+    return F5Reference(check_options(options_table, threads), threads)
+
+
+def check_options(options_table: Mapping[str, object], threads: int) -> Options:
+    """Raises InvalidSetting."""
+    chosen = options.read(Options, "f5-reference", options_table)
+    models.configuration(chosen.model)
+    return chosen
 
 
 def _clip(conditioning: Conditioning) -> Clip:
