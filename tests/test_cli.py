@@ -34,6 +34,7 @@ class Native(types.ModuleType):
         self.loaded: list[tuple[str | None, list[tuple[str, str, str]]]] = []
         self.spoken: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[str] = []
+        self.engines: dict[str, dict[str, Any]] = {}
         self.fault: BaseException | None = None
         self.fault_in_stream: BaseException | None = None
         self.serving: Callable[[], int] = lambda: 0
@@ -42,6 +43,8 @@ class Native(types.ModuleType):
         class Config:
             engine = "hibari"
             fallback = ("fake",)
+            engines = native.engines
+            threads = 2
 
             @staticmethod
             def load(path: str | None, flags: list[tuple[str, str, str]]) -> Config:
@@ -383,6 +386,19 @@ def test_config_check(native: Native, capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
+def test_config_check_asks_the_engines(native: Native, capsys: pytest.CaptureFixture[str]) -> None:
+    native.engines.update({"fake": {"slot": 3}, "espeak": {"slots": 99}, "of-nobody": {"any": 1}})
+    assert cli.main(["config", "check"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "ishowtts: [engines.fake] has no option 'slot'; did you mean 'slots'?",
+        "ishowtts: [engines.espeak] slots must be from 0 to 16, not 99",
+    ]
+    assert "start" not in native.calls
+    native.engines.clear()
+    assert cli.main(["config", "check"]) == 0
+
+
 def test_version(native: Native, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("ishowtts 0.")
@@ -439,6 +455,14 @@ def test_a_broken_engine_has_its_own_code(
     native.fault = fault
     assert cli.main(["say", "Hi.", "-o", "x.wav"]) == 70
     assert "hibari did not load" in one_error(capsys)
+
+
+def test_options_that_an_engine_does_not_accept_are_a_wrong_setting(
+    native: Native, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    native.fault = SpeechError("invalid_setting", "[engines.f5] has no option 'modle'")
+    assert cli.main(["say", "Hi.", "-o", "x.wav"]) == 2
+    assert "modle" in one_error(capsys)
 
 
 def test_an_unknown_voice_has_a_mend(native: Native, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,6 +136,7 @@ def test_fine_tune_with_its_own_vocabulary(tmp_path: Path) -> None:
     [
         (lambda w: w.pop("proj_out.bias"), "missing: proj_out.bias"),
         (lambda w: w.update(extra=torch.zeros(1)), "unexpected: extra"),
+        (lambda w: w.update({"proj_out.bias": torch.zeros(100).long()}), "no floats: proj_out.bias is of (I64|int64)"),
         (
             lambda w: w.update({"proj_out.bias": torch.zeros(7)}),
             r"misshapen: proj_out.bias is \[7\] instead of \[100\]",

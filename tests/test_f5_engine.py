@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import itertools
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -156,6 +157,19 @@ class TestSpeaking:
         pcm = speak(engine, segment(SENTENCES[1], fix_duration=5.0), hum)
         reference = len(hum.clip.samples) // 256  # type: ignore[attr-defined]
         assert len(pcm) == (int(5.0 * 24_000 / 256) - reference - 1) * 256
+
+    def test_a_duration_that_the_reference_fills_is_refused(self, engine: F5, hum: Conditioning) -> None:
+        reference_s = len(hum.clip.samples) / 24_000  # type: ignore[attr-defined]
+        for fixed in (0.5, reference_s, reference_s + 0.1):
+            with pytest.raises(InvalidSetting, match=rf"the reference alone is {reference_s:.1f} s"):
+                engine.admit(0, segment(SENTENCES[1], fix_duration=fixed), hum)
+        assert not engine._slots
+        # What is asked for at least is enough for the server to take it for speech: 8 ms a letter.
+        with pytest.raises(InvalidSetting) as refused:
+            engine.admit(0, segment(SENTENCES[1], fix_duration=0.5), hum)
+        least = float(re.findall(r"give (\S+) at least", str(refused.value))[0]) + 0.05
+        letters = sum(letter.isalnum() for letter in SENTENCES[1])
+        assert len(speak(engine, segment(SENTENCES[1], fix_duration=least), hum)) >= letters * 8 * 24
 
     def test_no_guidance_for_some_t_is_cheaper_and_another_sound(
         self, engine: F5, hum: Conditioning, monkeypatch: pytest.MonkeyPatch
@@ -852,6 +866,23 @@ print(time.process_time() - started, [n for n in sys.modules if n.startswith("is
         assert rest.strip() == "[]"
         # Of a core, not of the clock: other tests run beside this one.
         assert float(seconds) < 3.0
+
+
+@pytest.mark.parametrize(("file", "option"), [("model.safetensors", "checkpoint"), ("pytorch_model.bin", "vocoder")])
+def test_weights_that_are_not_finite_do_not_load(tmp_path: Path, file: str, option: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    small = f5_model.write(tmp_path)
+    path = next(tmp_path.rglob(file))
+    tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
+    name = next(name for name in tensors if name.endswith(("attn.to_q.weight", "pwconv1.weight")))
+    tensors[name][3, 5] = float("nan")
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+    with pytest.raises(InvalidSetting, match=rf"\[engines\.f5\] {option}: .* not finite"):
+        small.engine()
 
 
 def test_revision_follows_weights_and_path(small: Small, loaded: F5, tmp_path: Path) -> None:

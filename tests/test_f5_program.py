@@ -98,9 +98,68 @@ def test_with_processing_it_is_as_long_and_numbers_are_read(speaker: ishowtts.Sp
     assert len(digits.samples) == len(words.samples) > len(as_given.samples)
 
 
+@pytest.mark.parametrize("text", [TEXT, " ".join([TEXT] * 3), LONG])
+def test_a_fixed_duration_is_that_of_the_whole_text(speaker: ishowtts.Speaker, small: Small, text: str) -> None:
+    """Upstream shares it among its chunks, so a text of many sentences must reach the engine in one."""
+    given: dict[str, Any] = {"reference_audio": small.reference, "reference_text": f5_model.REFERENCE_TEXT, "seed": 1}
+    whole = speaker.speak(text, fix_duration=30.0, nfe_steps=4, postprocess=False, **given)
+    usual = speaker.speak(text, fix_duration=30.0, nfe_steps=4, loudness="off", **given)
+    assert usual.samples.tobytes() == whole.samples.tobytes()
+    reference_s = 2.0
+    # Each piece gives up to two frames at its seams.
+    assert usual.duration_s == pytest.approx(30.0 - reference_s, abs=0.15)
+    assert [caption.text for caption in usual.captions] == [text]
+
+
+def test_a_clip_may_be_of_any_format(speaker: ishowtts.Speaker, small: Small, tmp_path: Path) -> None:
+    from ishowtts import audio
+
+    samples, rate_hz = audio.decode(small.reference.read_bytes())
+    (tmp_path / "clip.flac").write_bytes(audio.encode(samples, rate_hz, "flac"))
+    (tmp_path / "clip.mp3").write_bytes(audio.encode(samples, rate_hz, "mp3"))
+    given: dict[str, Any] = {"reference_text": f5_model.REFERENCE_TEXT, "seed": 1, "nfe_steps": 4}
+    wav, flac, mp3 = (
+        speaker.speak(TEXT, reference_audio=path, **given, normalize=False, postprocess=False)
+        for path in (small.reference, tmp_path / "clip.flac", tmp_path / "clip.mp3")
+    )
+    assert len(flac.samples) == len(wav.samples)
+    assert np.corrcoef(flac.samples, wav.samples)[0, 1] > 0.999
+    assert mp3.duration_s == pytest.approx(wav.duration_s, rel=0.1)
+    (tmp_path / "clip.txt").write_text("no sound")
+    with pytest.raises(ishowtts.SpeechError, match=r"clip\.txt cannot be used: .*FLAC") as refused:
+        speaker.speak(TEXT, reference_audio=tmp_path / "clip.txt", **given)
+    assert refused.value.code == "invalid_reference"
+
+
+def test_numbers_of_numpy_are_numbers(speaker: ishowtts.Speaker, small: Small) -> None:
+    given: dict[str, Any] = {"reference_audio": small.reference, "reference_text": f5_model.REFERENCE_TEXT, "seed": 1}
+    plain = {"nfe_steps": 4, "cfg_strength": 1.5, "cfg_interval": (0.0, 0.5), "remove_silence": False}
+    theirs = {
+        "nfe_steps": np.int64(4),
+        "cfg_strength": np.float32(1.5),
+        "cfg_interval": np.array([0.0, 0.5]),
+        "remove_silence": np.bool_(False),
+    }
+    wanted, found = (speaker.speak("Hello there.", cache=False, **given, **params) for params in (plain, theirs))
+    assert found.samples.tobytes() == wanted.samples.tobytes()
+
+
 def test_mistakes_are_told(speaker: ishowtts.Speaker, small: Small) -> None:
     given: dict[str, Any] = {"reference_audio": small.reference, "reference_text": f5_model.REFERENCE_TEXT}
     for params, told in (({"nfe_step": 7}, "nfe_step"), ({"nfe_steps": 3}, "nfe_steps"), ({"sway": "x"}, "sway")):
+        with pytest.raises(ishowtts.SpeechError, match=told):
+            speaker.speak(TEXT, **given, **params)
+    for params, told in (
+        ({"nfe_steps": float("nan")}, "nfe_steps must be a finite number, .* not nan"),
+        ({"fix_duration": float("inf")}, "fix_duration must be a finite number"),
+        ({"cfg_interval": (0.0, np.float32("nan"))}, "cfg_interval must be a finite number"),
+        ({"nfe_steps": 10**30}, "nfe_steps must be"),
+        ({"schedule": "\ud800"}, "schedule must be"),
+        ({"sway": object()}, "sway must be .* not object"),
+        ({"postprocess": "no"}, "postprocess must be true or false, not 'no'"),
+        ({"loudness": "loud"}, "loudness must be"),
+        ({"volume": float("nan")}, "volume must be"),
+    ):
         with pytest.raises(ishowtts.SpeechError, match=told):
             speaker.speak(TEXT, **given, **params)
     for text in ("\U0001f600", "...", " "):
@@ -126,8 +185,12 @@ def test_options_are_told(
 ) -> None:
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(ishowtts.SpeechError, match=told), ishowtts.Speaker("f5", options={**options, **changed}):
+    with (
+        pytest.raises(ishowtts.SpeechError, match=told) as refused,
+        ishowtts.Speaker("f5", options={**options, **changed}),
+    ):
         pass
+    assert refused.value.code == "invalid_setting"
 
 
 def test_the_same_keys_in_a_file_and_one_command(options: dict[str, Any], small: Small, tmp_path: Path) -> None:

@@ -105,6 +105,12 @@ class TestFetching:
         monkeypatch.setenv("ISHOWTTS_OFFLINE", "1")
         assert Hub.default().offline
 
+    def test_the_hubs_own_variable_is_blamed_where_it_does(self, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert Hub.default().offline
+        with pytest.raises(Offline, match="and HF_HUB_OFFLINE forbids"):
+            replace(hub, offline=True).fetch(SOURCE)
+
     @pytest.mark.parametrize("address", ["hf://one/two", "one/two/three", "hf://a//b", ""])
     def test_refuses_what_is_no_address(self, address: str) -> None:
         with pytest.raises(FetchFailed, match="is no address"):
@@ -293,6 +299,18 @@ class TestConfigurations:
             arch = {key: value for key, value in theirs.arch.items() if key not in plain}
             assert dict(ours.arch) == arch, path.stem
             assert replace(theirs, arch={}) == replace(ours, arch={})
+
+
+def test_the_reference_engine_looks_for_its_package_before_it_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from ishowtts import registry
+
+    fetched: list[object] = []
+    monkeypatch.setattr(weights, "resolve", lambda chosen: fetched.append(chosen))
+    monkeypatch.setitem(sys.modules, "f5_tts", None)
+    with pytest.raises(IshowttsError, match=r"needs the package f5_tts; .*ishowtts\[reference\]"):
+        registry.load("f5-reference", {}, 1)
+    assert not fetched
 
 
 def test_needs_no_torch() -> None:

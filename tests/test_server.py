@@ -321,8 +321,11 @@ class TestStart:
         path = tmp_path / "bad.toml"
         path.write_text("[engines.fake]\nspeeed = 3\n")
         ended = run(["serve", "--engine", "fake", "--config", path, "--host", "127.0.0.1", "--port", "0"], tmp_path)
-        assert ended.returncode != 0
+        assert ended.returncode == 2, "nothing is mended by starting again"
         assert "speeed" in ended.stderr
+        checked = run(["config", "check", "--set", "engine=fake", "--config", path], tmp_path)
+        assert checked.returncode == 2
+        assert_one_line(checked.stderr, "speeed")
         assert "Traceback" not in ended.stderr
 
 

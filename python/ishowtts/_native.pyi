@@ -36,6 +36,10 @@ class Config:
     @property
     def fallback(self) -> list[str]: ...
     @property
+    def engines(self) -> dict[str, dict[str, Any]]:
+        """``[engines]``: each table by the name of its engine."""
+
+    @property
     def host(self) -> str: ...
     @property
     def port(self) -> int: ...

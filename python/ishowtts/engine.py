@@ -65,7 +65,8 @@ class EngineInfo:
     max_shared: int = 1
     """Slots that gain from sharing one step: 1 on a CPU, many on a GPU."""
     params: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})
-    """JSON Schema of the per-request parameters beside ``speed`` and ``seed``."""
+    """JSON Schema of the per-request parameters beside ``speed`` and ``seed``. A property with ``"x-whole-text": True``
+    is about the whole text (its length in seconds): with it a text comes in one segment, however long."""
     shapes_voices: bool = False
     """Whether ``prepare`` heeds :attr:`Voice.pitch_semitones` and :attr:`Voice.formant_semitones`; else the server
     changes the sound that comes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ishowtts.directories import data_directory
-from ishowtts.errors import IshowttsError
+from ishowtts.errors import InvalidSetting
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ OF_ENGINE: Mapping[str, Licence] = MappingProxyType({"f5": F5, "f5-reference": F
 """Which licence ``--accept-license`` accepts, by the engine that it is given with."""
 
 
-class LicenceNotAccepted(IshowttsError):
+class LicenceNotAccepted(InvalidSetting):
     """Something would have to be fetched whose licence nobody has agreed to yet."""
 
     def __init__(self, licence: Licence) -> None:

@@ -1,10 +1,13 @@
 """Finds engines by name. An engine is an entry point of the group ``ishowtts.engines``: a package adds one by naming a
 callable ``load(options: Mapping[str, object], threads: int)`` that returns an
-:class:`~ishowtts.engine.Engine` or a :class:`~ishowtts.engine.WholeSegmentEngine`."""
+:class:`~ishowtts.engine.Engine` or a :class:`~ishowtts.engine.WholeSegmentEngine`. Beside it in the module there may be
+``check_options(options: Mapping[str, object], threads: int)``, which raises InvalidSetting as ``load`` would for
+options that cannot be, and loads nothing: ``ishowtts config check`` calls it."""
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +77,26 @@ def load(name: str, options: Mapping[str, object], threads: int) -> Engine:
     if not isinstance(engine, Engine):
         raise IshowttsError(f"the engine {name!r} of the package {package} returned {type(engine).__name__}, no engine")
     return engine
+
+
+def check_options(name: str, options: Mapping[str, object], threads: int) -> None:
+    """Whether the engine ``name`` could accept ``options``, as far as that is known without loading it.
+
+    Raises InvalidSetting if it does not, IshowttsError if it cannot be imported.
+    """
+    points = _points()
+    point = points.get(name)
+    if point is None:
+        raise InvalidSetting(_unknown(name, list(points)))
+    share_threads(threads)
+    try:
+        check = getattr(importlib.import_module(point.module), "check_options", None)
+        if check is not None:
+            check(options, threads)
+    except IshowttsError:
+        raise
+    except Exception as error:
+        raise _not_importable(name, _describe(point).package, error) from error
 
 
 def _not_importable(name: str, package: str, error: Exception) -> IshowttsError:

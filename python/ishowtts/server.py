@@ -67,8 +67,8 @@ class Server:
             self._outcome = error
 
     def close(self) -> int:
-        """Finishes what is in flight and ends. Returns the exit code that ``ishowtts serve`` would: 0, or 70 if an
-        engine was lost. Raises IshowttsError if the socket failed."""
+        """Finishes what is in flight and ends. Returns the exit code that ``ishowtts serve`` would: 0, 70 if an
+        engine was lost, 2 if one does not accept its options. Raises IshowttsError if the socket failed."""
         self._runtime.shutdown()
         if self._thread is not None:
             self._thread.join()

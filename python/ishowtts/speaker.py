@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from ishowtts.errors import SpeechError
 from ishowtts.speech import Audio, SpeechStream
 
 if TYPE_CHECKING:
@@ -43,6 +47,33 @@ def _toml(value: object) -> str:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def _param(name: str, value: Any) -> Any:
+    """``value`` of the engine's parameter ``name``, as JSON has it; NumPy's scalars and arrays are what they hold.
+
+    Raises SpeechError.
+    """
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_param(name, item) for item in value]
+    if isinstance(value, Mapping):
+        return {_param(name, key): _param(name, item) for key, item in value.items()}
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value):
+        return str(value)
+    wrong = repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
+    raise _refused(name, f"a finite number, true or false, a text or a list of them, not {wrong}")
+
+
+def _refused(name: str, wanted: str) -> SpeechError:
+    return SpeechError("invalid_parameter", f"{name} must be {wanted}")
 
 
 class Speaker:
@@ -92,14 +123,16 @@ class Speaker:
 
         ``voice``: an id or alias; None: the default one. ``language``: BCP 47; None: the voice's. ``speed``: 0.25 to 4.
         ``seed``: None: from text, voice and settings, so that the same is said the same; -1: another each time.
-        ``cache``: may be answered from memory, and kept there. ``reference_audio``: a WAV file to clone in the place of
-        a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at once
-        instead of sentence by sentence, and its sound is left as it is. ``loudness``: "voice" brings the voice to the
-        configured loudness, "off" leaves it; None: as configured. ``volume``: a factor on top, up to 4; peaks
-        are limited. ``params``: the engine's own, such as ``nfe_steps``.
+        ``cache``: may be answered from memory, and kept there. ``reference_audio``: a sound file to clone in the place
+        of a voice, ``reference_text``: what is said in it. ``postprocess`` False: the engine gets all of the text at
+        once instead of sentence by sentence, and its sound is left as it is. ``loudness``: "voice" brings the voice to
+        the configured loudness, "off" leaves it; None: as configured. ``volume``: a factor on top, up to 4; peaks are
+        limited. ``params``: the engine's own, such as ``nfe_steps``.
 
         Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
         """
+        if not isinstance(postprocess, (bool, np.bool_)):
+            raise _refused("postprocess", f"true or false, not {postprocess!r}")
         reference = None if reference_audio is None else (reference_audio, reference_text or "")
         if reference_audio is None and reference_text is not None:
             raise TypeError("reference_text is what is said in reference_audio: give both")
@@ -113,7 +146,7 @@ class Speaker:
                 speed=speed,
                 seed=seed,
                 cache=cache,
-                params=params or None,
+                params={name: _param(name, value) for name, value in params.items()} or None,
                 reference=reference,
                 whole=not postprocess,
                 loudness=loudness,
@@ -163,8 +196,6 @@ class Speaker:
 
     async def aspeak(self, text: str, **arguments: Any) -> Audio:
         """:meth:`speak` without blocking the event loop. Cancelled, it gives the speech up."""
-        import numpy as np
-
         async with await self.astream(text, **arguments) as stream:
             pieces = [piece async for piece in stream]
             samples = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)

@@ -2,9 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyDict};
 
-use super::errors;
+use super::{convert::json_to_python, errors};
 use crate::{
     chat,
     config::{ConfigError, Loaded, Sources, load},
@@ -60,6 +60,16 @@ impl Config {
     #[getter]
     fn fallback(&self) -> Vec<String> {
         self.shared.fallback.clone()
+    }
+
+    /// `[engines]`: each table by the name of its engine.
+    #[getter]
+    fn engines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let engines = PyDict::new(py);
+        for (name, options) in &self.shared.engines {
+            engines.set_item(name, json_to_python(py, &serde_json::to_value(options).unwrap_or_default())?)?;
+        }
+        Ok(engines)
     }
 
     #[getter]

@@ -17,7 +17,6 @@ use std::{
 
 use parking_lot::Mutex;
 use pyo3::{
-    exceptions::PyValueError,
     prelude::*,
     types::{PyDict, PyList, PyString},
 };
@@ -50,6 +49,8 @@ const MAX_VOLUME: f64 = 4.0;
 const TOKIO_THREADS: usize = 2;
 /// What a program ends with when it must be started anew (EX_SOFTWARE of sysexits.h).
 const EXIT_BROKEN: i32 = 70;
+/// What a program ends with that nothing mends but another configuration: `ishowtts` ends with it for wrong arguments.
+const EXIT_SETTING: i32 = 2;
 /// An engine that hangs may hold the interpreter: if Python cannot take the exit code by then, the process ends itself.
 const EXIT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -156,10 +157,11 @@ impl Inner {
         let serving = http::serve(listener, Arc::clone(&speech), Arc::clone(&self.config), self.stop.subscribe());
         tokio::select! {
             outcome = serving => outcome.map(|()| 0).map_err(|error| format!("the socket failed: {error}")),
-            message = speech.failed() => {
-                tracing::error!("an engine is lost, the program ends: {message}");
-                watchdog.arm();
-                Ok(EXIT_BROKEN)
+            lost = speech.failed() => {
+                tracing::error!("an engine is lost, the program ends: {}", lost.message);
+                let code = if lost.by_setting { EXIT_SETTING } else { EXIT_BROKEN };
+                watchdog.arm(code);
+                Ok(code)
             }
         }
     }
@@ -243,7 +245,10 @@ impl Runtime {
             }
         };
         match wait(py, &self.inner.handle, ready)? {
-            Some(ready) => ready.map_err(|error| errors::speech(py, &error)),
+            Some(ready) => ready.map_err(|error| match speech.wrong_setting() {
+                Some(message) => errors::speech(py, &Error::invalid("invalid_setting", None, message)),
+                None => errors::speech(py, &error),
+            }),
             None => {
                 let message = format!("not ready within {} s", timeout_s.unwrap_or_default());
                 Err(pyo3::exceptions::PyTimeoutError::new_err(message))
@@ -271,7 +276,7 @@ impl Runtime {
         loudness: Option<&str>,
         volume: f64,
     ) -> PyResult<Stream> {
-        let level = level(loudness, volume, whole)?;
+        let level = level(loudness, volume, whole).map_err(|error| errors::speech(py, &error))?;
         let params = params.map(|params| python_to_json(params)).transpose()?;
         let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
         let own_voice =
@@ -351,7 +356,8 @@ impl Runtime {
         Ok((address.ip().to_string(), address.port()))
     }
 
-    /// Serves HTTP until `shutdown`. Returns the exit code: 0, or 70 if an engine is lost.
+    /// Serves HTTP until `shutdown`. Returns the exit code: 0, 70 if an engine is lost, 2 if it does not accept its
+    /// settings.
     fn serve(&self, py: Python<'_>) -> PyResult<i32> {
         self.listen(py)?;
         let listener = self.inner.listener.lock().take();
@@ -379,7 +385,7 @@ impl Runtime {
                 }
             }
         };
-        if !matches!(outcome, Ok(EXIT_BROKEN)) {
+        if !matches!(outcome, Ok(EXIT_BROKEN | EXIT_SETTING)) {
             py.detach(|| self.inner.close());
         }
         watchdog.disarm();
@@ -409,17 +415,19 @@ impl Runtime {
 }
 
 /// What is said in one go is left as the engine makes it, unless something else is asked for.
-fn level(loudness: Option<&str>, volume: f64, whole: bool) -> PyResult<Level> {
+fn level(loudness: Option<&str>, volume: f64, whole: bool) -> Result<Level, Error> {
     let loudness = match loudness {
         None => whole.then_some(Loudness::Off),
         Some("voice") => Some(Loudness::Voice),
         Some("off") => Some(Loudness::Off),
         Some(other) => {
-            return Err(PyValueError::new_err(format!("loudness must be \"voice\" or \"off\", not {other:?}")));
+            let message = format!("loudness must be \"voice\" or \"off\", not {other:?}");
+            return Err(Error::invalid("invalid_value", Some("loudness"), message));
         }
     };
     if !(volume > 0.0 && volume <= MAX_VOLUME) {
-        return Err(PyValueError::new_err(format!("volume must be above 0, {MAX_VOLUME} at most, not {volume}")));
+        let message = format!("volume must be above 0, {MAX_VOLUME} at most, not {volume}");
+        return Err(Error::invalid("invalid_value", Some("volume"), message));
     }
     Ok(Level { loudness, volume: volume as f32 })
 }
@@ -458,16 +466,16 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn arm(&self) {
+    fn arm(&self, code: i32) {
         let (disarm, disarmed) = mpsc::channel::<()>();
         *self.disarm.lock() = Some(disarm);
         let started = thread::Builder::new().name("watchdog".to_owned()).spawn(move || {
             if disarmed.recv_timeout(EXIT_LIMIT) == Err(RecvTimeoutError::Timeout) {
-                std::process::exit(EXIT_BROKEN);
+                std::process::exit(code);
             }
         });
         if started.is_err() {
-            std::process::exit(EXIT_BROKEN);
+            std::process::exit(code);
         }
     }
 

@@ -42,7 +42,7 @@ impl Speech {
         self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = self.voices().resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?;
-        let route = route::with_voice(route, &voice)?;
+        let route = route::with_params(route::with_voice(route, &voice)?, &request.params);
         // Nobody waits for a text to be complete: what is measured as a whole is measured by its voice instead.
         let level = match self.loudness(&request.level) {
             Loudness::File => Level { loudness: Some(Loudness::Voice), ..request.level },

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    EngineState, Warm,
+    EngineState, Lost, Warm,
     conditioning::{Asked, Conditionings, Held},
     gauges::Gauges,
     job::{Job, Pushed},
@@ -80,6 +80,7 @@ pub(super) struct Link {
     host: OnceLock<Box<dyn Host>>,
     core: Mutex<Core>,
     state: watch::Sender<EngineState>,
+    lost: OnceLock<Lost>,
     conditionings: Arc<Conditionings>,
     /// Prepared before the engine counts as ready, and kept.
     pinned: Mutex<Vec<Arc<Voice>>>,
@@ -99,7 +100,7 @@ pub(super) struct Bounds {
     /// Of prepared voices.
     pub max_voice_bytes: u64,
     /// Told what ends the program.
-    pub fatal: watch::Sender<Option<String>>,
+    pub fatal: watch::Sender<Option<Lost>>,
 }
 
 #[derive(Default)]
@@ -129,6 +130,7 @@ impl Link {
             host: OnceLock::new(),
             core: Mutex::default(),
             state: watch::Sender::new(EngineState::Loading),
+            lost: OnceLock::new(),
             conditionings,
             pinned: Mutex::new(pinned),
             bounds,
@@ -147,6 +149,11 @@ impl Link {
 
     pub fn state(&self) -> EngineState {
         self.state.borrow().clone()
+    }
+
+    /// Why it is broken, if it is.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.get()
     }
 
     pub fn watch_state(&self) -> watch::Receiver<EngineState> {
@@ -282,7 +289,8 @@ impl Link {
     pub fn tick(&self) {
         let hung = self.core.lock().stepping_since.filter(|since| since.elapsed() > self.bounds.max_step);
         if hung.is_some() {
-            self.break_down(format!("one step has taken more than {} s", self.bounds.max_step.as_secs_f64()));
+            let limit_s = self.bounds.max_step.as_secs_f64();
+            self.break_down(Fault::failed(format!("one step has taken more than {limit_s} s")));
         } else {
             self.pump();
         }
@@ -476,8 +484,13 @@ impl Link {
         });
     }
 
-    /// Every request of this engine fails; the program ends with 70.
-    fn break_down(&self, message: String) {
+    /// Every request of this engine fails; the program ends.
+    fn break_down(&self, Fault { kind, message }: Fault) {
+        let by_setting = kind == FaultKind::Invalid;
+        let what = if by_setting { "does not load" } else { "is broken" };
+        let lost = Lost { message: format!("the engine {:?} {what}: {message}", self.name), by_setting };
+        // Before its state, so that whoever finds it broken can ask why.
+        let lost = self.lost.get_or_init(|| lost).clone();
         let changed = self.state.send_if_modified(|state| {
             let first = !matches!(state, EngineState::Broken(_));
             if first {
@@ -499,8 +512,8 @@ impl Link {
         for (_, (task, _)) in tasks {
             task.job.fail(self.failed(message.clone()));
         }
-        let name = &self.name;
-        self.bounds.fatal.send_replace(Some(format!("the engine {name:?} is broken: {message}")));
+        // Last: the program ends with it, and its listeners have been told by then.
+        self.bounds.fatal.send_replace(Some(lost));
     }
 }
 
@@ -571,7 +584,7 @@ impl EventSink for Link {
                 }
                 self.pump();
             }
-            Event::Broken(fault) => self.break_down(fault.message),
+            Event::Broken(fault) => self.break_down(fault),
         }
     }
 }

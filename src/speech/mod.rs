@@ -43,6 +43,15 @@ use crate::{
 /// Mono float32, shared between a job, its listeners and the cache.
 pub type Pcm = Arc<Vec<f32>>;
 
+/// What the program ends for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// For the log.
+    pub message: String,
+    /// An engine did not accept its settings: to be started again mends nothing.
+    pub by_setting: bool,
+}
+
 /// What a surface asks for.
 #[derive(Debug, Clone)]
 pub struct SpeechRequest {

@@ -3,7 +3,15 @@
 use std::sync::Arc;
 
 use super::dispatch::Link;
-use crate::{engine::EngineInfo, error::Error, text, voices::Voice};
+use crate::{
+    engine::{EngineInfo, Params},
+    error::Error,
+    text,
+    voices::Voice,
+};
+
+/// In an engine's schema of parameters, beside `type`.
+const WHOLE_TEXT: &str = "x-whole-text";
 
 /// A loaded engine on the way of one request.
 pub(super) struct Stop {
@@ -51,6 +59,37 @@ pub(super) fn with_voice(mut route: Vec<Stop>, voice: &Voice) -> Result<Vec<Stop
 /// A voice that is nothing but a clip has to be cloned; one with hints means something to others.
 pub(super) fn can_speak_as(info: &EngineInfo, voice: &Voice) -> bool {
     info.clones_voices || !voice.only_cloned()
+}
+
+/// Without the engines behind the first that lack a parameter which the first knows: they would be asked for what they
+/// cannot do, and their complaint would take the place of the first one's reason.
+pub(super) fn with_params(mut route: Vec<Stop>, params: &Params) -> Vec<Stop> {
+    let Some(first) = route.first().map(|stop| Arc::clone(&stop.info)) else { return route };
+    let mut is_first = true;
+    route.retain(|stop| std::mem::take(&mut is_first) || takes_over(&stop.info, &first, params));
+    route
+}
+
+/// Whether `next` knows all of `params` that `first` does.
+pub(super) fn takes_over(next: &EngineInfo, first: &EngineInfo, params: &Params) -> bool {
+    params.keys().all(|name| knows(next, name) || !knows(first, name))
+}
+
+/// Whether one of `params` is about the whole text, as the engine's schema marks it: it cannot be obeyed sentence by
+/// sentence.
+pub(super) fn wants_whole_text(info: &EngineInfo, params: &Params) -> bool {
+    params.iter().any(|(name, value)| {
+        let marked = declared(info, name).and_then(|schema| schema.get(WHOLE_TEXT));
+        !value.is_null() && marked == Some(&serde_json::Value::Bool(true))
+    })
+}
+
+fn knows(info: &EngineInfo, param: &str) -> bool {
+    declared(info, param).is_some() || info.params.get("additionalProperties") != Some(&serde_json::Value::Bool(false))
+}
+
+fn declared<'a>(info: &'a EngineInfo, param: &str) -> Option<&'a serde_json::Value> {
+    info.params.get("properties")?.get(param)
 }
 
 /// Why an engine cannot say this text; none if, as far as is known before it is asked, it can.

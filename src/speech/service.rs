@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    EngineState, EngineStatus, Speaking, SpeechRequest,
+    EngineState, EngineStatus, Lost, Speaking, SpeechRequest,
     cache::Key,
     dispatch::{Bounds, Link, Order, Prepared, Task, Unsaid},
     job::{Ahead, Job, Line, Script},
@@ -41,7 +41,7 @@ pub struct Speech {
     shelf: Arc<Shelf>,
     pub(super) levels: Levels,
     closing: AtomicBool,
-    fatal: watch::Sender<Option<String>>,
+    fatal: watch::Sender<Option<Lost>>,
     pub(super) transcriber: OnceLock<Arc<dyn Transcriber>>,
 }
 
@@ -98,14 +98,15 @@ impl Speech {
     ///
     /// # Errors
     /// Everything that can be known before the first sound.
-    pub async fn speak(&self, request: SpeechRequest) -> Result<Speaking, Error> {
+    pub async fn speak(&self, mut request: SpeechRequest) -> Result<Speaking, Error> {
         self.check_open()?;
         let route = route::route(&self.links, request.engine.as_deref())?;
         let voice = match &request.own_voice {
             Some(voice) => Arc::clone(voice),
             None => self.voices().resolve(request.voice.as_deref().unwrap_or(&self.config.voices.default))?,
         };
-        let route = route::with_voice(route, &voice)?;
+        let route = route::with_params(route::with_voice(route, &voice)?, &request.params);
+        request.whole |= route::wants_whole_text(&route[0].info, &request.params);
         let resolved = resolve(&self.config, &request, &voice, &route)?;
         if let Some(mut speaking) = resolved.key.and_then(|key| self.again(&key, &request)) {
             self.set_level(&mut speaking, &request.level, &voice).await;
@@ -231,10 +232,15 @@ impl Speech {
         let language = line.segment.language.as_deref();
         let _visit = self.levels.visit(&unsaid.job.script.voice);
         let tried = self.links.iter().position(|link| link.name == unsaid.engine).unwrap_or(self.links.len());
+        let at = self.links.get(tried).and_then(|link| link.info().ok());
         for link in self.links.iter().skip(tried + 1).filter(|_| unsaid.job.script.may_fall_back) {
             let Ok(info) = link.info() else { continue };
             let voice = &unsaid.job.script.voice;
-            if route::cannot_say(&info, &line.segment.text, language).is_some() || !route::can_speak_as(&info, voice) {
+            let takes_over = at.as_ref().is_none_or(|at| route::takes_over(&info, at, &line.segment.params));
+            if route::cannot_say(&info, &line.segment.text, language).is_some()
+                || !route::can_speak_as(&info, voice)
+                || !takes_over
+            {
                 continue;
             }
             let Ok(prepared) = self.prepared(link, &unsaid.job.script.engine, voice).await else { continue };
@@ -298,12 +304,17 @@ impl Speech {
         Ok(())
     }
 
-    /// Waits for something fatal (a hang, a broken engine); what it resolves to is for the log. The program then
-    /// exits with 70.
-    pub async fn failed(&self) -> String {
+    /// Waits for something fatal: a hang, an engine that is broken or did not accept its settings.
+    pub async fn failed(&self) -> Lost {
         let mut fatal = self.fatal.subscribe();
-        let message = fatal.wait_for(Option::is_some).await.ok().and_then(|message| message.clone());
-        message.unwrap_or_default()
+        let lost = fatal.wait_for(Option::is_some).await.ok().and_then(|lost| lost.clone());
+        lost.unwrap_or_else(|| Lost { message: String::new(), by_setting: false })
+    }
+
+    /// What an engine that did not load has against its settings.
+    #[must_use]
+    pub fn wrong_setting(&self) -> Option<String> {
+        self.links.iter().filter_map(|link| link.lost()).find(|lost| lost.by_setting).map(|lost| lost.message.clone())
     }
 
     /// No new requests; waits until those in flight have been read or `grace` is over, then ends the engines.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use serde_json::json;
+
 use super::{Caption, EngineState, Level, Loudness, Said, Speaking, Speech, SpeechRequest};
 use crate::{
     config::Config,
@@ -342,6 +344,49 @@ async fn what_one_engine_cannot_say_goes_to_the_next() {
 }
 
 #[tokio::test]
+async fn what_only_the_first_engine_can_be_asked_for_stays_with_it() {
+    let schema = |names: &[&str]| {
+        let properties: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        json!({"type": "object", "additionalProperties": false, "properties": properties})
+    };
+    let latin = fake(|options| {
+        options.info.scripts = vec!["Latn".to_owned()];
+        options.info.params = schema(&["steps", "warmth"]);
+    });
+    let other = fake(|options| {
+        options.info.name = "other".to_owned();
+        options.info.params = schema(&["warmth"]);
+    });
+    let speech = service(Config::default(), vec![latin, other]).await;
+    let asked = |text: &str, param: &str| {
+        let params = [(param.to_owned(), json!(4))].into_iter().collect();
+        SpeechRequest { params, ..request(text) }
+    };
+    let refused = say(&speech, asked("你好，世界。", "steps")).await.unwrap_err();
+    assert!(refused.to_string().contains("Latn"), "{refused}");
+    assert!(say(&speech, asked("你好，世界。", "warmth")).await.is_ok());
+    // What fails at the first one is tried again by those alone that know the parameter.
+    let first = say(&speech, asked("Some [nan] words.", "steps")).await.unwrap_err();
+    assert!(matches!(&first, Error::EngineFailed { engine, .. } if engine == "fake"), "{first}");
+    let next = say(&speech, asked("Some [nan] words.", "warmth")).await.unwrap_err();
+    assert!(matches!(&next, Error::EngineFailed { engine, .. } if engine == "other"), "{next}");
+}
+
+#[tokio::test]
+async fn a_parameter_about_the_whole_text_keeps_it_in_one_piece() {
+    let speech = simple(|options| {
+        let properties = json!({"length": {"x-whole-text": true}, "steps": {}});
+        options.info.params = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    })
+    .await;
+    for (param, value, segments) in [("length", json!(9), 1), ("length", json!(null), 3), ("steps", json!(9), 3)] {
+        let params = [(param.to_owned(), value)].into_iter().collect();
+        let speaking = speech.speak(SpeechRequest { params, ..request(THREE) }).await.unwrap();
+        assert_eq!(speaking.segments, segments, "{param}");
+    }
+}
+
+#[tokio::test]
 async fn several_slots_finish_out_of_order_and_leave_in_order() {
     let speech = simple(|options| {
         options.info.max_slots = 4;
@@ -441,7 +486,7 @@ async fn a_broken_engine_fails_its_requests_and_is_told() {
     assert!(speech.ready());
     let outcome = say(&speech, request("Please [break] now.")).await;
     assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
-    assert!(speech.failed().await.contains("broke"));
+    assert!(speech.failed().await.message.contains("broke"));
     assert!(!speech.ready());
     assert!(matches!(speech.engines()[0].state, EngineState::Broken(_)));
 }
@@ -449,7 +494,8 @@ async fn a_broken_engine_fails_its_requests_and_is_told() {
 #[tokio::test]
 async fn an_engine_that_does_not_load_is_told() {
     let speech = simple(|options| options.fail_load = true).await;
-    assert!(speech.failed().await.contains("not to load"));
+    let lost = speech.failed().await;
+    assert!(lost.message.contains("not to load") && !lost.by_setting, "{lost:?}");
     assert!(matches!(speech.speak(request("a")).await, Err(Error::EngineFailed { .. })));
 }
 
@@ -461,7 +507,7 @@ async fn a_step_that_hangs_is_told() {
     let speech = service(config, vec![fake(|options| options.gate = Some(Arc::clone(&gate)))]).await;
     let outcome = say(&speech, request("Hang on.")).await;
     assert!(matches!(outcome, Err(Error::EngineFailed { .. })), "{outcome:?}");
-    assert!(speech.failed().await.contains("one step"));
+    assert!(speech.failed().await.message.contains("one step"));
     gate.open(1);
 }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Fault, clip::ClipError};
 use crate::audio::{
     decode::{DecodeError, Limits, decode},
+    encode::wav_file,
     resample::RATES_HZ,
 };
 
@@ -12,6 +15,8 @@ use crate::audio::{
 const MAX_CLIP_S: f64 = 30.0;
 /// −60 dB of full scale: below it a clip is silent.
 const MIN_PEAK: f32 = 1e-3;
+/// Of a file of the caller's own: an engine cuts it to what it uses.
+const MAX_OWN_S: f64 = 600.0;
 const MAX_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn check(clip: &[u8]) -> Result<(), Fault> {
@@ -36,6 +41,44 @@ pub(super) fn check(clip: &[u8]) -> Result<(), Fault> {
         return Err(Fault::new("silent_clip", "is silent; record somebody who speaks"));
     }
     Ok(())
+}
+
+/// A clip that engines read: WAV of integers or floats as it is, to the bit; any other kind decoded, into 16 bits of one
+/// channel.
+pub(super) fn readable(clip: Vec<u8>) -> Result<Bytes, Fault> {
+    if is_plain_wav(&clip) {
+        return Ok(clip.into());
+    }
+    let limits = Limits { max_duration_s: MAX_OWN_S, max_time: MAX_TIME, ..Limits::default() };
+    let decoded = decode(&clip, &limits).map_err(|error| {
+        let error = ClipError::from(error);
+        Fault::new(error.code(), format!("cannot be used: {error}"))
+    })?;
+    if !RATES_HZ.contains(&decoded.sample_rate_hz) {
+        return Err(fault(&ClipError::Rate { sample_rate_hz: decoded.sample_rate_hz }));
+    }
+    Ok(wav_file(&decoded.samples, decoded.sample_rate_hz))
+}
+
+/// By its format chunk, which comes first in nearly all. Whether the rest is in order, whoever reads it tells.
+fn is_plain_wav(bytes: &[u8]) -> bool {
+    const PCM: u16 = 1;
+    const FLOAT: u16 = 3;
+    const EXTENSIBLE: u16 = 0xFFFE;
+    if !is_wav(bytes) {
+        return false;
+    }
+    let mut rest = &bytes[12..];
+    while let Some((head, body)) = rest.split_at_checked(8) {
+        let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+        if &head[..4] == b"fmt " {
+            let tag = |at: usize| body.get(at..at + 2).map(|tag| u16::from_le_bytes([tag[0], tag[1]]));
+            let tag = tag(0).and_then(|found| if found == EXTENSIBLE { tag(24) } else { Some(found) });
+            return matches!(tag, Some(PCM | FLOAT));
+        }
+        rest = body.get(size.saturating_add(size % 2)..).unwrap_or_default();
+    }
+    true
 }
 
 fn fault(error: &ClipError) -> Fault {

@@ -118,10 +118,8 @@ pub(super) fn clip(path: &Path, text: &str) -> Result<Voice, String> {
     let cannot = |error: io::Error| format!("cannot be read: {error}");
     let path = path.canonicalize().map_err(cannot)?;
     let bytes = contents(&path, MAX_CLIP_BYTES).map_err(|fault| fault.message)?;
-    if !clip_check::is_wav(&bytes) {
-        return Err("is not a WAV file; convert it, for instance with ffmpeg".to_owned());
-    }
-    Ok(manifest::of_clip(bytes.into(), text))
+    let clip = clip_check::readable(bytes).map_err(|fault| fault.message)?;
+    Ok(manifest::of_clip(clip, text))
 }
 
 /// None if there is no such file.

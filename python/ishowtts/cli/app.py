@@ -251,8 +251,10 @@ def config_show(
 
 @config_app.command("check")
 def config_check(config: ConfigFile = None, assignments: Assignments = None) -> int:
-    """Check the settings without starting anything."""
-    explained = settings.load(config, {}, assignments or []).explain()
+    """Check the settings, those of engines too, without starting anything."""
+    loaded = settings.load(config, {}, assignments or [])
+    settings.check_options(loaded)
+    explained = loaded.explain()
     changed = sum(origin != "default" for _, _, origin in explained)
     print(f"the configuration is valid ({changed} settings differ from the defaults)")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 
-from ishowtts.errors import ConfigError, EngineBroken, IshowttsError, SpeechError
+from ishowtts.errors import ConfigError, EngineBroken, InvalidSetting, IshowttsError, SpeechError
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -54,6 +54,8 @@ def as_failure(error: Failure | IshowttsError | OSError) -> Failure:
         return Failure(str(error), exit_code=EXIT_USAGE)
     if isinstance(error, EngineBroken):
         return Failure(str(error), _SEE_MORE, EXIT_ENGINE_BROKEN)
+    if isinstance(error, InvalidSetting) or (isinstance(error, SpeechError) and error.code == "invalid_setting"):
+        return Failure(str(error), exit_code=EXIT_USAGE)
     if isinstance(error, SpeechError):
         # Messages are written for clients of the server: here a command takes the place of its path.
         message = re.sub(r"; GET /\S+ (lists them|tells which clone voices)", "", str(error))

@@ -10,7 +10,7 @@ import types
 from typing import TYPE_CHECKING, NoReturn
 
 from ishowtts.cli import settings
-from ishowtts.cli.failure import EXIT_ENGINE_BROKEN, EXIT_INTERRUPTED, usage
+from ishowtts.cli.failure import EXIT_ENGINE_BROKEN, EXIT_INTERRUPTED, EXIT_USAGE, usage
 
 if TYPE_CHECKING:
     from ishowtts._native import Runtime
@@ -68,8 +68,8 @@ def run(arguments: list[str]) -> int:
         runtime.close()
         return 0
     code = runtime.serve()
-    if code == EXIT_ENGINE_BROKEN:
-        # A thread may still hang in the engine, and would keep the interpreter from ending.
+    if code in (EXIT_ENGINE_BROKEN, EXIT_USAGE):
+        # A thread may still hang in an engine, or load one, and would keep the interpreter from ending.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

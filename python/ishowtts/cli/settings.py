@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from ishowtts.cli.failure import Failure, usage
-from ishowtts.errors import EngineBroken, SpeechError
+from ishowtts.errors import ConfigError, EngineBroken, InvalidSetting, IshowttsError, SpeechError
 
 if TYPE_CHECKING:
     from ishowtts._native import Config, Runtime
@@ -70,6 +70,27 @@ def _check_engines(config: Config) -> None:
                 mend = f"did you mean {near[0]!r}?" if near else "install it, or choose another"
                 known = f"(installed: {', '.join(installed)})"
                 raise usage(f"{origins[key]}: no engine is called {name!r} {known}", mend)
+
+
+def check_options(config: Config) -> None:
+    """What the engines have against their options, as far as they tell without loading. Raises ConfigError with a line
+    for each, IshowttsError for an engine that is to speak and cannot be imported."""
+    from ishowtts import registry
+
+    lines = []
+    tables = config.engines
+    speaking = [name for name in (config.engine, *config.fallback) if name != AUTO]
+    installed = {engine.name for engine in registry.available()}
+    for name in dict.fromkeys([*speaking, *(name for name in tables if name in installed)]):
+        try:
+            registry.check_options(name, tables.get(name, {}), config.threads)
+        except InvalidSetting as error:
+            lines.append(str(error))
+        except IshowttsError:
+            if name in speaking:
+                raise
+    if lines:
+        raise ConfigError("\n".join(lines))
 
 
 def accept_licence(config: Config) -> None:

@@ -241,9 +241,15 @@ def _describe() -> tuple[str, Languages]:
 
 def load(options_table: Mapping[str, object], threads: int) -> Espeak:
     """The entry point."""
+    chosen = check_options(options_table, threads)
+    return Espeak(replace(chosen, slots=chosen.slots or max(threads, 1)))
+
+
+def check_options(options_table: Mapping[str, object], threads: int) -> Options:
+    """Raises InvalidSetting."""
     chosen = options.read(Options, "espeak", options_table)
     if not 0 <= chosen.slots <= 16:
         raise InvalidSetting(f"[engines.espeak] slots must be from 0 to 16, not {chosen.slots}")
     if not chosen.limit_s > 0:
         raise InvalidSetting(f"[engines.espeak] limit_s must be above 0, not {chosen.limit_s}")
-    return Espeak(replace(chosen, slots=chosen.slots or max(threads, 1)))
+    return chosen

@@ -26,8 +26,8 @@ import numpy as np
 from ishowtts import text as texts
 from ishowtts.engine import Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice, WholeSegmentEngine
 from ishowtts.engines import options
+from ishowtts.engines.f5 import models, weights
 from ishowtts.engines.f5 import text as f5_text
-from ishowtts.engines.f5 import weights
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
@@ -48,7 +48,7 @@ PARAMS: Mapping[str, Any] = {
         "sway": {"type": "number", "minimum": -1, "maximum": 1, "default": -1.0},
         "target_rms": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.1},
         "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.15},
-        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80},
+        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80, "x-whole-text": True},
         "remove_silence": {"type": "boolean", "default": False},
         "normalize": {"type": "boolean", "default": True},
     },
@@ -84,11 +84,12 @@ class F5Reference(WholeSegmentEngine):
     """Implements :class:`~ishowtts.engine.WholeSegmentEngine`: a segment is one call of upstream's."""
 
     def __init__(self, chosen: Options, threads: int) -> None:
-        files = weights.resolve(chosen)
+        # First: without the package nothing is fetched.
         import torch
         from f5_tts import model as backbones
         from f5_tts.infer import utils_infer
 
+        files = weights.resolve(chosen)
         # It prints to standard output, where `say -o -` puts its speech.
         utils_infer.print = _silent
         self._torch, self._upstream = torch, utils_infer
@@ -166,6 +167,7 @@ class F5Reference(WholeSegmentEngine):
             raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
         reference_samples = clip.samples.shape[-1] * f5_text.SAMPLE_RATE_HZ // clip.sample_rate_hz
         conditioned = f5_text.conditioning_text(clip.reference_text)
+        f5_text.check_duration(params.get("fix_duration"), reference_samples, segment.text, segment.speed)
         shared = f5_text.share_duration(
             chunks, reference_samples, params.get("fix_duration"), params.get("cross_fade_duration", 0.15)
         )
@@ -252,7 +254,14 @@ class F5Reference(WholeSegmentEngine):
 
 def load(options_table: Mapping[str, object], threads: int) -> F5Reference:
     """The entry point."""
-    return F5Reference(options.read(Options, "f5-reference", options_table), threads)
+    return F5Reference(check_options(options_table, threads), threads)
+
+
+def check_options(options_table: Mapping[str, object], threads: int) -> Options:
+    """Raises InvalidSetting."""
+    chosen = options.read(Options, "f5-reference", options_table)
+    models.configuration(chosen.model)
+    return chosen
 
 
 def _clip(conditioning: Conditioning) -> Clip:

@@ -260,11 +260,17 @@ def _spoil(pcm: Pcm, faults: frozenset[str]) -> Pcm:
     return np.ascontiguousarray(pcm)
 
 
-def load(options_table: Mapping[str, object], threads: int) -> Fake:
-    """The entry point."""
+def check_options(options_table: Mapping[str, object], threads: int) -> Options:
+    """Raises InvalidSetting."""
     chosen = options.read(Options, "fake", options_table)
     if chosen.steps < 1 or chosen.slots < 1 or chosen.shared < 1:
         raise InvalidSetting("[engines.fake] steps, slots and shared must be at least 1")
+    return chosen
+
+
+def load(options_table: Mapping[str, object], threads: int) -> Fake:
+    """The entry point."""
+    chosen = check_options(options_table, threads)
     time.sleep(chosen.load_ms / 1e3)
     if chosen.fail_load:
         raise RuntimeError("the fake engine was told to fail at load")

@@ -238,6 +238,12 @@ class Hibari:
 
 def load(options_table: Mapping[str, object], threads: int) -> Hibari:
     """The entry point. ``threads`` is the program's budget; the model needs one of it."""
+    chosen = check_options(options_table, threads)
+    return Hibari(replace(chosen, slots=chosen.slots or min(2, max(threads, 1))))
+
+
+def check_options(options_table: Mapping[str, object], threads: int) -> Options:
+    """Raises InvalidSetting."""
     chosen = options.read(Options, "hibari", options_table)
     if not 1 <= chosen.threads <= max(threads, 1):
         raise InvalidSetting(
@@ -245,7 +251,7 @@ def load(options_table: Mapping[str, object], threads: int) -> Hibari:
         )
     if not 0 <= chosen.slots <= max(threads, 1):
         raise InvalidSetting(f"[engines.hibari] slots must be from 0 to [cpu] threads ({threads}), not {chosen.slots}")
-    return Hibari(replace(chosen, slots=chosen.slots or min(2, max(threads, 1))))
+    return chosen
 
 
 def _give_back_memory() -> None:

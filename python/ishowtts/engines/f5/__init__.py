@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from ishowtts.engines.f5.engine import F5
 
 
+def check_options(options: Mapping[str, object], threads: int) -> None:
+    """Raises InvalidSetting for options that nothing can be loaded by; needs neither weights nor a network."""
+    from ishowtts.engines.f5 import engine
+
+    engine.check_options(options)
+
+
 def load(options: Mapping[str, object], threads: int) -> F5:
     """The entry point."""
     from ishowtts.engines.f5 import engine

@@ -22,6 +22,8 @@ from ishowtts.errors import InvalidSetting
 
 _BESIDE = {"initted", "step", "mel_spec.mel_stft.mel_scale.fb", "mel_spec.mel_stft.spectrogram.window"}
 _WRAPPERS = ("ema_model.", "module.", "_orig_mod.", "model.")
+_KINDS = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64"}
+"""torch's names and safetensors'."""
 _SHOWN = 6
 _MAPPED_BYTES = 32 << 20
 """What is read of a memory-mapped file counts as the program's memory until it is opened anew."""
@@ -61,6 +63,14 @@ class Checkpoint:
             return tuple(self._file.get_slice(self._names[name]).get_shape())
         assert self._tensors is not None
         return tuple(self._tensors[self._names[name]].shape)
+
+    def kind(self, name: str) -> str:
+        """``F32``, ``BF16``, ``I64``: as safetensors names it. Without reading the tensor."""
+        if self._file is not None:
+            return str(self._file.get_slice(self._names[name]).get_dtype())
+        assert self._tensors is not None
+        found = str(self._tensors[self._names[name]].dtype).removeprefix("torch.")
+        return _KINDS.get(found, found)
 
     def tensor(self, name: str) -> torch.Tensor:
         """Memory-mapped where possible, so copy what is to be kept; in the file's precision."""
@@ -133,7 +143,7 @@ def _plain_names(keys: Iterable[str]) -> dict[str, str]:
 
 
 def check(checkpoint: Checkpoint, wanted: Mapping[str, tuple[int, ...]], what: str) -> None:
-    """Every name, no other, every shape; else InvalidSetting with the ones at fault."""
+    """Every name, no other, every shape, all of floats; else InvalidSetting with the ones at fault."""
     names = checkpoint.names
     faults = []
     missing = sorted(set(wanted) - names)
@@ -143,7 +153,11 @@ def check(checkpoint: Checkpoint, wanted: Mapping[str, tuple[int, ...]], what: s
         for name, shape in ((name, checkpoint.shape(name)) for name in names & set(wanted))
         if shape != wanted[name]
     )
-    for title, entries in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)):
+    # Of a quantised checkpoint: without its scales, integers are no weights.
+    kinds = {name: checkpoint.kind(name) for name in names & set(wanted)}
+    not_floats = sorted(f"{name} is of {kind}" for name, kind in kinds.items() if kind not in _KINDS.values())
+    titles = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen, "no floats": not_floats}
+    for title, entries in titles.items():
         if entries:
             more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
             faults.append(f"{title}: {', '.join(entries[:_SHOWN])}{more}")

@@ -201,6 +201,7 @@ class F5:
             longest_s = chosen.short.reference_s
             clip = short_texts.shortened(clip, longest_s)
         level = self.levels.get(Hearing(conditioning.number, chosen.target_rms, longest_s), clip)
+        text.check_duration(chosen.fix_duration, level.samples, segment.text, segment.speed)
         affordable = math.inf
         if segment.budget_ms is not None:
             affordable = segment.budget_ms / max(self.info.cost.fixed_ms + self.info.cost.ms_per_char * len(said), 1e-3)
@@ -313,11 +314,17 @@ def _check_sayable(said: str, original: str) -> None:
 
 def load(options_table: Mapping[str, object], threads: int) -> F5:
     """The entry point: fetches what is not here yet, loads, warms up."""
-    chosen = options.read(Options, "f5", options_table)
     # What can never be spoken is not fetched first.
+    chosen = check_options(options_table)
+    return load_files(weights.resolve(chosen), chosen, threads)
+
+
+def check_options(options_table: Mapping[str, object]) -> Options:
+    """Raises InvalidSetting for a name or a value that cannot be, as far as that is known without files."""
+    chosen = options.read(Options, "f5", options_table)
     _checked(chosen)
     architecture(models.configuration(chosen.model))
-    return load_files(weights.resolve(chosen), chosen, threads)
+    return chosen
 
 
 def _checked(chosen: Options) -> tuple[int | str, Precision]:

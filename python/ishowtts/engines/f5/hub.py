@@ -22,6 +22,7 @@ from ishowtts.errors import IshowttsError
 _PREFIX = "hf://"
 _BLOCK_BYTES = 1 << 20
 _TRUE = ("1", "true", "yes", "on")
+_OFFLINE = ("ISHOWTTS_OFFLINE", "HF_HUB_OFFLINE")
 
 
 class FetchFailed(IshowttsError):
@@ -71,7 +72,16 @@ def is_address(value: str) -> bool:
 
 def offline() -> bool:
     """``ISHOWTTS_OFFLINE``, or the hub's own ``HF_HUB_OFFLINE``."""
-    return any(os.environ.get(name, "").lower() in _TRUE for name in ("ISHOWTTS_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(map(_is_set, _OFFLINE))
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in _TRUE
+
+
+def _forbids() -> str:
+    """Which of the variables does."""
+    return " and ".join(filter(_is_set, _OFFLINE)) or _OFFLINE[0]
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class Hub:
             return path
         if self.offline:
             raise Offline(
-                f"{source} is not in the cache, and ISHOWTTS_OFFLINE forbids to fetch it; unset it once, or give the "
+                f"{source} is not in the cache, and {_forbids()} forbids to fetch it; unset it once, or give the "
                 f"path of a local file"
             )
         _tell(f"fetching {source} …")

@@ -191,7 +191,7 @@ SCHEMA: Mapping[str, Any] = {
             "minItems": 2,
             "maxItems": 2,
         },
-        "fix_duration": {"type": ["number", "null"], "minimum": 0.1, "maximum": 90},
+        "fix_duration": {"type": ["number", "null"], "minimum": 0.1, "maximum": 90, "x-whole-text": True},
         "target_rms": {"type": "number", "minimum": 0.001, "maximum": 1},
         "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 2},
         "remove_silence": {"type": "boolean"},

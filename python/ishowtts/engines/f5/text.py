@@ -23,6 +23,8 @@ USEFUL_S = 22.0
 SHORT_BYTES = 10
 SHORT_SPEED = 0.3
 """Upstream's own rule: a text of fewer bytes is given the time of a speed of 0.3, whatever speed was asked for."""
+LEAST_MS_PER_LETTER = 10.0
+"""At speed 1: nobody says a letter in less, and sound that short is taken for a failure."""
 UNKNOWN_ID = 0
 """The space: what a token becomes that the vocabulary lacks."""
 
@@ -180,6 +182,21 @@ def least_frames(tokens: int, mel_frames: int) -> int:
     Upstream: ``f5_tts.model.cfm.CFM.sample``.
     """
     return max(tokens, mel_frames) + 1
+
+
+def check_duration(fix_duration_s: float | None, reference_samples: int, text: str, speed: float) -> None:
+    """Raises InvalidSetting where ``fix_duration_s`` leaves no time to say ``text``: upstream would make a blip."""
+    if fix_duration_s is None:
+        return
+    reference_s = reference_samples / SAMPLE_RATE_HZ
+    letters = sum(char.isalnum() for char in text)
+    # The model's own two frames at the seam are not speech.
+    needed_s = reference_s + letters * LEAST_MS_PER_LETTER / 1e3 / speed + 2 * HOP_SAMPLES / SAMPLE_RATE_HZ
+    if fix_duration_s < needed_s:
+        raise InvalidSetting(
+            f"fix_duration is the time of reference and speech together: the reference alone is {reference_s:.1f} s "
+            f"long, so {fix_duration_s:g} s leave too little to say {letters} letters; give {needed_s:.1f} at least"
+        )
 
 
 def share_duration(

@@ -14,6 +14,7 @@ from ishowtts.engines.f5 import graphs
 from ishowtts.engines.f5.config import FRAMES_PER_S
 from ishowtts.engines.f5.dit import DiT, Evaluation
 from ishowtts.engines.f5.vocos import Vocoder
+from ishowtts.errors import InvalidSetting
 
 _FIRST_FRAMES = 16
 """Of the run that makes the lazy parts load, and so tells nothing."""
@@ -42,7 +43,7 @@ def fit(dit: DiT, vocos: Vocoder, steps: int) -> Cost:
     ms_per_frame = max((step_ms[1] - step_ms[0]) / (lengths[1] - lengths[0]), 0.0)
     fixed_ms = max(step_ms[0] - ms_per_frame * lengths[0], 0.0)
     with torch.inference_mode():
-        vocos.decode(torch.zeros(_FIRST_FRAMES, dit.config.mel_dim, device=dit.precision.device))
+        _check("vocoder", vocos.decode(torch.zeros(_FIRST_FRAMES, dit.config.mel_dim, device=dit.precision.device)))
     frames_per_char = FRAMES_PER_S / _CHARS_PER_S
     return Cost(
         steps,
@@ -64,10 +65,12 @@ def _measured(dit: DiT, frames: int, measure: Callable[[Callable[[], float]], fl
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             started = time.perf_counter()
-            dit.velocities([evaluation])
+            (velocity,) = dit.velocities([evaluation])
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
-            return (time.perf_counter() - started) * 1e3
+            elapsed_ms = (time.perf_counter() - started) * 1e3
+            _check("checkpoint", velocity)
+            return elapsed_ms
 
         found = measure(run_ms)
     dit.text.forget()
@@ -80,3 +83,9 @@ def agreed(run_ms: Callable[[], float]) -> float:
     while len(runs) < _MOST_RUNS and sorted(runs)[1] > _AGREE * min(runs):
         runs.append(run_ms())
     return min(runs)
+
+
+def _check(option: str, made: torch.Tensor) -> None:
+    """Weights with NaN among them make nothing else."""
+    if not bool(torch.isfinite(made).all()):
+        raise InvalidSetting(f"[engines.f5] {option}: its weights make values that are not finite; is it damaged?")
