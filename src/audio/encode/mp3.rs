@@ -5,7 +5,7 @@ mod info;
 use std::num::NonZeroU32;
 
 use bytes::BytesMut;
-use mp3lame_encoder::{Bitrate, Builder, Encoder, FlushGap, Mode, MonoPcm, Quality, max_required_buffer_size};
+use mp3lame_encoder::{Bitrate, Builder, Encoder, FlushGap, Mode, MonoPcm, Quality, ffi, max_required_buffer_size};
 
 use super::{Codec, EncodeError, pcm};
 use info::{Frames, Info};
@@ -18,8 +18,10 @@ const PIECE: usize = 1 << 14;
 const MPEG_1_HZ: u32 = 32_000;
 const MPEG_2_HZ: u32 = 16_000;
 
-/// Silence that LAME puts first.
-const DELAY_SAMPLES: u64 = 576;
+/// Silence that LAME puts first, and what is left of it here: its first frame holds, of the sound, only what overlaps with
+/// this beginning of the second one (LAME's encoder.h: with less delay than 96 samples, that many are attenuated).
+const LAME_DELAY_SAMPLES: usize = 576;
+const DELAY_SAMPLES: u64 = 95;
 /// What every decoder adds to it, and decoders that cut want to have for it at the end.
 const DECODER_DELAY_SAMPLES: u64 = 529;
 /// LAME ends with at least so much silence, more than that.
@@ -56,6 +58,8 @@ pub(super) struct Mp3 {
     /// low bitrates. None: a stream.
     info: Option<Info>,
     started: bool,
+    /// What is left of LAME's first frame. None: nothing of it has come yet.
+    left_out: Option<usize>,
 }
 
 fn failed(error: impl std::fmt::Display) -> EncodeError {
@@ -78,7 +82,7 @@ impl Mp3 {
     pub fn new(sample_rate_hz: u32, bitrate_bps: u32, whole: bool) -> Result<Self, EncodeError> {
         let (kbps, bitrate) = bitrate(sample_rate_hz, bitrate_bps);
         let builder = Builder::new().ok_or_else(|| failed("LAME has no memory"))?;
-        let encoder = builder
+        let mut builder = builder
             .with_num_channels(1)
             .and_then(|builder| builder.with_sample_rate(sample_rate_hz))
             // Without it LAME takes a lower rate at low bitrates.
@@ -87,18 +91,52 @@ impl Mp3 {
             .and_then(|builder| builder.with_brate(bitrate))
             .and_then(|builder| builder.with_quality(Quality::Good))
             .and_then(|builder| builder.with_to_write_vbr_tag(false))
-            .and_then(Builder::build)
             .map_err(failed)?;
+        // No frame may need bytes of the first one. For mono speech a reservoir is worth at most 0.4 dB.
+        // SAFETY: the pointer is the builder's own and valid; it goes to a setter of LAME's, which keeps nothing of it.
+        if unsafe { ffi::lame_set_disable_reservoir(builder.as_ptr(), 1) } != 0 {
+            return Err(failed("LAME keeps its reservoir"));
+        }
+        let encoder = builder.build().map_err(failed)?;
         let frames = Frames { sample_rate_hz, kbps };
         let info = whole.then(|| Info::new(frames)).flatten();
-        Ok(Self { encoder, room: Vec::new(), frames, samples: 0, info, started: false })
+        Ok(Self { encoder, room: Vec::new(), frames, samples: 0, info, started: false, left_out: None })
     }
 
-    fn start(&mut self, bytes: &mut BytesMut) {
-        if let (false, Some(info)) = (self.started, &self.info) {
-            bytes.resize(bytes.len() + info.size(), 0);
+    fn start(&mut self, bytes: &mut BytesMut) -> Result<(), EncodeError> {
+        if self.started {
+            return Ok(());
         }
         self.started = true;
+        if let Some(info) = &self.info {
+            bytes.resize(bytes.len() + info.size(), 0);
+        }
+        // Fills LAME's first frame, which is left out, but for the delay.
+        let lead = self.frames.samples() as usize + DELAY_SAMPLES as usize - LAME_DELAY_SAMPLES;
+        self.push(&[0.0; 1_152][..lead], bytes)
+    }
+
+    fn push(&mut self, sound: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
+        let mut scaled = Vec::with_capacity(sound.len().min(PIECE));
+        for piece in sound.chunks(PIECE) {
+            scaled.clear();
+            scaled.extend(piece.iter().map(|sample| pcm::clipped(*sample)));
+            self.room.clear();
+            self.room.reserve(max_required_buffer_size(piece.len()));
+            self.encoder.encode_to_vec(MonoPcm(&scaled[..]), &mut self.room).map_err(failed)?;
+            self.take(bytes);
+        }
+        Ok(())
+    }
+
+    /// All that LAME gave but its first frame.
+    fn take(&mut self, bytes: &mut BytesMut) {
+        if self.left_out.is_none() && !self.room.is_empty() {
+            self.left_out = Some(self.frames.size(&self.room));
+        }
+        let skipped = self.left_out.map_or(0, |left| left.min(self.room.len()));
+        self.left_out = self.left_out.map(|left| left - skipped);
+        bytes.extend_from_slice(&self.room[skipped..]);
     }
 
     /// Samples after the sound's, as LAME fills the last frames.
@@ -116,29 +154,20 @@ impl Mp3 {
 
 impl Codec for Mp3 {
     fn encode(&mut self, sound: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
-        self.start(bytes);
+        self.start(bytes)?;
         self.samples += sound.len() as u64;
-        let mut scaled = Vec::with_capacity(sound.len().min(PIECE));
-        for piece in sound.chunks(PIECE) {
-            scaled.clear();
-            scaled.extend(piece.iter().map(|sample| pcm::clipped(*sample)));
-            self.room.clear();
-            self.room.reserve(max_required_buffer_size(piece.len()));
-            self.encoder.encode_to_vec(MonoPcm(&scaled[..]), &mut self.room).map_err(failed)?;
-            bytes.extend_from_slice(&self.room);
-        }
-        Ok(())
+        self.push(sound, bytes)
     }
 
     fn finish(&mut self, bytes: &mut BytesMut) -> Result<(), EncodeError> {
-        self.start(bytes);
+        self.start(bytes)?;
         self.room.clear();
         self.room.reserve(FLUSH_BYTES);
         self.encoder.flush_to_vec::<FlushGap>(&mut self.room).map_err(failed)?;
         if self.ends_needlessly() {
             self.frames.drop_last(&mut self.room);
         }
-        bytes.extend_from_slice(&self.room);
+        self.take(bytes);
         Ok(())
     }
 

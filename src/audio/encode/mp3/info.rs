@@ -26,6 +26,11 @@ impl Frames {
         (self.samples() / 8 * 1_000 * self.kbps / self.sample_rate_hz) as usize
     }
 
+    /// Of the frame whose header begins `bytes`.
+    pub fn size(self, bytes: &[u8]) -> usize {
+        self.bytes() + usize::from(bytes.get(2).is_some_and(|header| header & 2 != 0))
+    }
+
     const fn side_bytes(self) -> usize {
         if self.sample_rate_hz >= MPEG_1_HZ { 17 } else { 9 }
     }
