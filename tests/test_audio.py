@@ -154,8 +154,35 @@ class TestDecode:
             audio.decode(original, max_duration_s=1.0)
         with pytest.raises(FileNotFoundError):
             audio.decode(tmp_path / "absent.wav")
-        with pytest.raises(ValueError, match="max_time_s"):
-            audio.decode(original, max_time_s=-1.0)
+        with pytest.raises(audio.AudioError, match="this is text"):
+            audio.decode("This is no sound at all.".encode("utf-16"))
+
+    @pytest.mark.parametrize("limit", ["max_duration_s", "max_time_s"])
+    def test_limits_are_from_nought_to_infinity(self, original: Path, limit: str) -> None:
+        for wrong in (float("nan"), -1.0, float("-inf")):
+            with pytest.raises(ValueError, match=limit):
+                audio.decode(original, **{limit: wrong})
+        for none in (float("inf"), 1e19):
+            assert len(audio.decode(original, **{limit: none})[0]) == len(chirp())
+
+    @needs("ffmpeg")
+    @pytest.mark.parametrize("codec", ["libopus", "libvorbis"])
+    @pytest.mark.parametrize("live", ["0", "1"])
+    def test_a_webm_that_was_cut_is_decoded_as_far_as_it_goes(
+        self, original: Path, tmp_path: Path, codec: str, live: str
+    ) -> None:
+        path = tmp_path / "x.webm"
+        rate = ["-ar", "48000"] if codec == "libopus" else []
+        run("ffmpeg", "-loglevel", "error", "-i", original, "-c:a", codec, *rate, "-live", live, path)
+        file = path.read_bytes()
+        whole, _ = audio.decode(file)
+        # The headers are at the beginning, those of Vorbis are 4 KiB.
+        start = file.index(b"\x1f\x43\xb6\x75")
+        for left in (0.999, 0.99, 0.5, 0.1):
+            sound, _ = audio.decode(file[: start + int(left * (len(file) - start))])
+            assert len(sound) == pytest.approx(left * len(whole), abs=0.35 * len(whole))
+            assert np.abs(sound - whole[: len(sound)]).max() < 1e-6
+        assert len(audio.decode(file[: int(0.99 * len(file))])[0]) > 0.9 * len(whole)
 
 
 class TestResample:

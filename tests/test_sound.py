@@ -29,6 +29,8 @@ THREE = "One is the first sentence of all. Two is the second sentence here. Thre
 RATE_HZ = 24_000
 RAW = {"pcm": ("s16le", RATE_HZ), "pcm_f32": ("f32le", RATE_HZ), "mulaw": ("mulaw", 8_000)}
 SUFFIXES = {"mp3": ".mp3", "opus": ".opus", "flac": ".flac", "wav": ".wav", "wav_f32": ".wav"}
+MP3_LEAD = 95 + 529
+"""Samples before the sound in a stream of MP3: what the encoder delays, and what every decoder adds."""
 STEP = 1.5 / 32_768
 """Half of one of 16 bits, and what full scale is one less than: others divide by 32,768."""
 LOSSLESS = {"flac": STEP, "wav": STEP, "pcm": STEP, "wav_f32": 0.0, "pcm_f32": 0.0}
@@ -115,7 +117,7 @@ class TestFormats:
         expected = samples(hibari)
         found = decoded(ask(hibari, response_format=format, stream=stream).body, format)
         # A stream of MP3 cannot tell its decoder what to cut off at either end.
-        lead = 1_105 if format == "mp3" and stream else 0
+        lead = MP3_LEAD if format == "mp3" and stream else 0
         assert abs(len(found) - len(expected)) <= 0.05 * RATE_HZ + lead
         assert to_noise_db(found[lead:], expected) > least_db
 
@@ -294,6 +296,33 @@ class TestPython:
             assert np.isfinite(back).all()
             # A pipe has no end to look for: the last frame of MP3 is not cut.
             assert len(back) == pytest.approx(len(x), abs=600)
+
+    @pytest.mark.parametrize(
+        ("rate_hz", "bitrate_bps"),
+        [(24_000, None), (24_000, 32_000), (44_100, None), (48_000, None), (48_000, 32_000), (16_000, 8_000)],
+    )
+    def test_mp3_is_as_long_as_it_tells(self, rate_hz: int, bitrate_bps: int | None, tmp_path: Path) -> None:
+        path = tmp_path / "x.mp3"
+        frame = 1_152 if rate_hz >= 32_000 else 576
+        least = 30 * frame - MP3_LEAD
+        # The last sample that a frame holds, and the first of the next one: the shortest and the longest there is.
+        for length in (least, least + 1, least + 70, least + frame // 2):
+            x = np.asarray(0.5 * np.cos(2 * np.pi * 440 / rate_hz * np.arange(length)), np.float32)
+            path.write_bytes(audio.encode(x, rate_hz, "mp3", bitrate_bps=bitrate_bps))
+            read, read_hz = soundfile.read(path, dtype="float32")
+            assert read_hz == rate_hz
+            # Of a pipe ffmpeg does not cut the end off.
+            by_ffmpeg = np.frombuffer(ffmpeg("-i", path, "-f", "f32le", "-").stdout, np.float32)
+            for found in (read, by_ffmpeg, audio.decode(path)[0]):
+                assert len(found) == length
+                if bitrate_bps is None:
+                    # From the first sample on, where it begins with a step: it is 12 dB where what begins is lost.
+                    for part in (slice(100), slice(None)):
+                        assert 10 * np.log10(np.sum(x[part] ** 2) / np.sum((found - x)[part] ** 2)) > 18
+            told = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(path)]
+            duration_s = float(subprocess.run(told, capture_output=True, timeout=60, check=True).stdout)
+            assert duration_s == pytest.approx(-(-(length + MP3_LEAD) // frame) * frame / rate_hz, abs=1e-5)
+            assert rate_hz < RATE_HZ or duration_s - length / rate_hz < 0.05
 
     def test_loudness_is_what_ffmpeg_measures(self) -> None:
         for level in (0.05, 0.5):

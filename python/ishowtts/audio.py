@@ -48,11 +48,12 @@ def decode(
     start, 20 to 50 ms. A file that was cut is decoded as far as it goes, where its kind allows.
 
     :param data: the file's bytes, or the path of a file.
-    :param max_duration_s: longer sound is an error, found while decoding.
-    :param max_time_s: so is decoding that takes longer than this.
+    :param max_duration_s: longer sound is an error, found while decoding. ``math.inf``: only 1 GiB of it is.
+    :param max_time_s: so is decoding that takes longer than this. ``math.inf``: however long.
     :returns: float32 of shape ``(samples,)``, -1 to 1 (lossy codecs overshoot a little), all finite; and the sample
         rate in Hz, as the file has it.
     :raises AudioError: an unknown kind of file, a broken one, one without sound, or a limit that was exceeded.
+    :raises ValueError: a limit that is negative or not a number.
     :raises OSError: the path cannot be read.
 
     Source: symphonia 0.6; libopus for Opus (RFC 6716); an own reader for WAV.
@@ -72,7 +73,8 @@ def resample(x: npt.ArrayLike, rate_in_hz: int, rate_out_hz: int, quality: Liter
     :param x: mono sound of shape ``(samples,)``.
     :param rate_in_hz: its rate, 8,000 to 192,000 Hz.
     :param rate_out_hz: the wanted rate, 8,000 to 192,000 Hz.
-    :returns: float32 of shape ``(round(samples * rate_out_hz / rate_in_hz),)``. Finite samples stay finite.
+    :returns: float32 of shape ``(round(samples * rate_out_hz / rate_in_hz),)``, halves rounded up. Finite samples stay
+        finite.
     :raises ValueError: a rate or a quality that does not exist, or an array that is not one-dimensional.
 
     Source: a Kaiser-windowed sinc by overlap-save; Oppenheim and Schafer, Discrete-Time Signal Processing, 3rd edition,
@@ -90,7 +92,7 @@ def stretch(x: npt.ArrayLike, sample_rate_hz: int, speed: float = 1.0, pitch_sem
     :param sample_rate_hz: its rate, 8,000 to 192,000 Hz.
     :param speed: 0.25 to 4; 2 is twice as fast.
     :param pitch_semitones: -12 to 12.
-    :returns: float32 of shape ``(round(samples / speed),)``. Finite samples stay finite.
+    :returns: float32 of shape ``(round(samples / speed),)``, halves rounded up. Finite samples stay finite.
     :raises ValueError: a value out of range, or an array that is not one-dimensional.
 
     Source: Moulines and Charpentier, Pitch-synchronous waveform processing techniques (1990); Verhelst and Roelands, An

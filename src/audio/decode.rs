@@ -75,9 +75,14 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Clip, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let clip = match wav::decode(bytes, limits)? {
+    let deadline = Deadline::after(limits.max_time);
+    // Before the demuxers: what they search for may stand in a text, and its byte order mark looks like MPEG's.
+    if sniff::name(bytes) == sniff::TEXT {
+        return Err(DecodeError::Unknown { found: sniff::TEXT });
+    }
+    let clip = match wav::decode(bytes, limits, deadline)? {
         Some(clip) => clip,
-        None => container::decode(bytes, limits, Deadline::after(limits.max_time))?,
+        None => container::decode(bytes, limits, deadline)?,
     };
     if clip.samples.is_empty() {
         return Err(DecodeError::Broken { container: sniff::container(bytes), reason: "it holds no sound".into() });
@@ -93,17 +98,18 @@ fn not_finite(container: &'static str, samples: &[f32]) -> DecodeError {
 /// When decoding must have ended.
 #[derive(Debug, Clone, Copy)]
 struct Deadline {
-    at: Instant,
+    /// None: later than any clock can tell.
+    at: Option<Instant>,
     limit: Duration,
 }
 
 impl Deadline {
     fn after(limit: Duration) -> Self {
-        Self { at: Instant::now() + limit, limit }
+        Self { at: Instant::now().checked_add(limit), limit }
     }
 
     fn passed(&self) -> bool {
-        Instant::now() >= self.at
+        self.at.is_some_and(|at| Instant::now() >= at)
     }
 
     fn error(&self) -> DecodeError {

@@ -52,7 +52,13 @@ pub fn audio_decode<'py>(
     max_duration_s: f64,
     max_time_s: f64,
 ) -> PyResult<(Sound<'py>, u32)> {
-    let max_time = Duration::try_from_secs_f64(max_time_s).map_err(|error| invalid(format!("max_time_s: {error}")))?;
+    for (name, given_s) in [("max_duration_s", max_duration_s), ("max_time_s", max_time_s)] {
+        if given_s.is_nan() || given_s < 0.0 {
+            return Err(invalid(format!("{name} must be 0 or more, not {given_s}")));
+        }
+    }
+    // More than it can hold is no limit.
+    let max_time = Duration::try_from_secs_f64(max_time_s).unwrap_or(Duration::MAX);
     let limits = Limits { max_duration_s, max_time, ..Limits::default() };
     let decoded = match clip {
         Clip::Bytes(bytes) => py.detach(|| decode::decode(&bytes, &limits)),

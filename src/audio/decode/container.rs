@@ -44,6 +44,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits, deadline: Deadline) -> Resul
 /// The bytes, until the deadline: a demuxer that goes round in circles reads something each time.
 struct Source<'a> {
     bytes: Cursor<&'a [u8]>,
+    seekable: bool,
     deadline: Deadline,
 }
 
@@ -69,11 +70,12 @@ impl Seek for Source<'_> {
 
 impl MediaSource for Source<'_> {
     fn is_seekable(&self) -> bool {
-        true
+        self.seekable
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.bytes.get_ref().len() as u64)
+        // An element that is larger than all there is would be refused.
+        self.seekable.then_some(self.bytes.get_ref().len() as u64)
     }
 }
 
@@ -106,16 +108,16 @@ impl<'a> Decoding<'a> {
         deadline: Deadline,
         container: &'static str,
     ) -> Result<Self, DecodeError> {
-        let source = Source { bytes: Cursor::new(bytes), deadline };
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let probe = symphonia::default::get_probe();
-        let format = probe.probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default()).map_err(
-            |error| match error {
-                SymphoniaError::DecodeError(reason) => broken(container, reason),
-                _ if sniff::is_known(container) => broken(container, "its beginning cannot be understood"),
-                _ => DecodeError::Unknown { found: sniff::name(bytes) },
-            },
-        )?;
+        let mut format = probe(bytes, true, deadline);
+        if format.is_err() && container == "WebM" {
+            // One that was cut names places beyond its end. From front to back it can be read as a live one is.
+            format = probe(bytes, false, deadline);
+        }
+        let format = format.map_err(|error| match error {
+            SymphoniaError::DecodeError(reason) => broken(container, reason),
+            _ if sniff::is_known(container) => broken(container, "its beginning cannot be understood"),
+            _ => DecodeError::Unknown { found: sniff::name(bytes) },
+        })?;
         let (track, decoder) = open(&*format, container)?;
         Ok(Self {
             container,
@@ -214,6 +216,12 @@ impl<'a> Decoding<'a> {
         self.reason = reason;
         Ok(())
     }
+}
+
+fn probe(bytes: &[u8], seekable: bool, deadline: Deadline) -> Result<Box<dyn FormatReader + '_>, SymphoniaError> {
+    let source = Source { bytes: Cursor::new(bytes), seekable, deadline };
+    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    symphonia::default::get_probe().probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
 }
 
 /// The track to listen to, and what decodes it.

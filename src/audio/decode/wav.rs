@@ -4,7 +4,7 @@
 //! faster than through packets. What it does not know (ADPCM) is left to the general one.
 //! Microsoft, RIFF specification 1994 and WAVEFORMATEXTENSIBLE; ITU-T G.711.
 
-use super::{Clip, DecodeError, Limits};
+use super::{Clip, Deadline, DecodeError, Limits};
 use crate::audio::resample::peak;
 
 const PCM: u16 = 1;
@@ -18,6 +18,9 @@ const MAX_CHANNELS: u16 = 64;
 /// So many frames are checked for infinities while they are in the nearest cache.
 const BLOCK_FRAMES: usize = 2048;
 
+/// So many blocks, some tens of microseconds, lie between two looks at the clock.
+const BLOCKS_PER_LOOK: usize = 32;
+
 struct Layout {
     tag: u16,
     channels: u16,
@@ -26,7 +29,7 @@ struct Layout {
 }
 
 /// None: not WAV, or a kind of it that is not known here.
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<Clip>, DecodeError> {
+pub(super) fn decode(bytes: &[u8], limits: &Limits, deadline: Deadline) -> Result<Option<Clip>, DecodeError> {
     if bytes.get(..4) != Some(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
         return Ok(None);
     }
@@ -40,7 +43,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Option<Clip>, Deco
             b"fmt " => layout = Some(read_layout(chunk)?),
             b"data" => {
                 let layout = layout.ok_or_else(|| broken("its sound comes before its format"))?;
-                return sound(chunk, &layout, limits);
+                return sound(chunk, &layout, limits, deadline);
             }
             _ => {}
         }
@@ -74,23 +77,23 @@ fn read_layout(chunk: &[u8]) -> Result<Layout, DecodeError> {
     Ok(layout)
 }
 
-fn sound(chunk: &[u8], layout: &Layout, limits: &Limits) -> Result<Option<Clip>, DecodeError> {
+fn sound(chunk: &[u8], layout: &Layout, limits: &Limits, deadline: Deadline) -> Result<Option<Clip>, DecodeError> {
     let samples = match (layout.tag, layout.bits) {
-        (PCM, 8) => mono(chunk, layout, limits, |[byte]| (f32::from(byte) - 128.0) / 128.0),
-        (PCM, 16) => mono(chunk, layout, limits, |bytes| f32::from(i16::from_le_bytes(bytes)) / 32_768.0),
-        (PCM, 24) => mono(chunk, layout, limits, |[low, middle, high]| {
+        (PCM, 8) => mono(chunk, layout, limits, deadline, |[byte]| (f32::from(byte) - 128.0) / 128.0),
+        (PCM, 16) => mono(chunk, layout, limits, deadline, |bytes| f32::from(i16::from_le_bytes(bytes)) / 32_768.0),
+        (PCM, 24) => mono(chunk, layout, limits, deadline, |[low, middle, high]| {
             (i32::from_le_bytes([0, low, middle, high]) >> 8) as f32 / 8_388_608.0
         }),
-        (PCM, 32) => mono(chunk, layout, limits, |bytes| i32::from_le_bytes(bytes) as f32 / 2_147_483_648.0),
-        (FLOAT, 32) => mono(chunk, layout, limits, f32::from_le_bytes),
-        (FLOAT, 64) => mono(chunk, layout, limits, |bytes| f64::from_le_bytes(bytes) as f32),
+        (PCM, 32) => mono(chunk, layout, limits, deadline, |bytes| i32::from_le_bytes(bytes) as f32 / 2_147_483_648.0),
+        (FLOAT, 32) => mono(chunk, layout, limits, deadline, f32::from_le_bytes),
+        (FLOAT, 64) => mono(chunk, layout, limits, deadline, |bytes| f64::from_le_bytes(bytes) as f32),
         (MU_LAW, 8) => {
             let table = table(mu_law);
-            mono(chunk, layout, limits, |[byte]| table[usize::from(byte)])
+            mono(chunk, layout, limits, deadline, |[byte]| table[usize::from(byte)])
         }
         (A_LAW, 8) => {
             let table = table(a_law);
-            mono(chunk, layout, limits, |[byte]| table[usize::from(byte)])
+            mono(chunk, layout, limits, deadline, |[byte]| table[usize::from(byte)])
         }
         _ => return Ok(None),
     }?;
@@ -102,6 +105,7 @@ fn mono<const BYTES: usize>(
     chunk: &[u8],
     layout: &Layout,
     limits: &Limits,
+    deadline: Deadline,
     sample: impl Fn([u8; BYTES]) -> f32,
 ) -> Result<Vec<f32>, DecodeError> {
     let channels = usize::from(layout.channels);
@@ -112,7 +116,10 @@ fn mono<const BYTES: usize>(
     let scale = 1.0 / channels as f32;
     let mut samples = Vec::with_capacity(places.len() / channels);
     let mut finite = true;
-    for block in places.chunks(BLOCK_FRAMES * channels) {
+    for (index, block) in places.chunks(BLOCK_FRAMES * channels).enumerate() {
+        if index % BLOCKS_PER_LOOK == 0 && deadline.passed() {
+            return Err(deadline.error());
+        }
         let start = samples.len();
         match channels {
             1 => samples.extend(block.iter().map(|bytes| sample(*bytes))),

@@ -141,6 +141,14 @@ fn lossy_files_sound_like_what_went_in_and_are_as_long() {
         let (back, rate_hz) = decoded(&file(&Format::Mp3.into(), &sound));
         assert_eq!((back.len(), rate_hz), (sound.len(), RATE_HZ));
         assert!(snr_db(&sound, &back) > 18.0, "{}", snr_db(&sound, &back));
+        // It begins as it goes on, with a step from silence.
+        let step: Vec<f32> = sound.iter().map(|sample| sample + 0.3).collect();
+        let (back, _) = decoded(&file(&Format::Mp3.into(), &step));
+        let furthest = |range: std::ops::Range<usize>| {
+            step[range.clone()].iter().zip(&back[range]).fold(0.0f32, |far, (one, two)| far.max((one - two).abs()))
+        };
+        let (first, later) = (furthest(0..100), furthest(600..6_000));
+        assert!(first < 1.5 * later, "{first}, {later}");
     }
     // Its decoder gives 48 kHz.
     let spec = Spec { bitrate_bps: Some(128_000), ..Format::Opus.into() };
@@ -185,6 +193,75 @@ fn every_rate_of_every_format_is_encoded() {
             match Encoder::streamed(&spec, RATE_HZ) {
                 Ok(_) => assert!(!file(&spec, &sound).is_empty()),
                 Err(error) => assert!(matches!(error, EncodeError::Rate { .. }), "{error}"),
+            }
+        }
+    }
+}
+
+/// Size and samples of a frame by its header.
+#[cfg(feature = "mp3")]
+fn mp3_frame(header: &[u8]) -> (usize, usize, usize) {
+    assert!(header[0] == 0xFF && header[1] & 0xE6 == 0xE2, "{header:?}");
+    let (bitrate, rate) = (usize::from(header[2] >> 4), usize::from(header[2] >> 2 & 3));
+    let (rate_hz, mpeg_1) = match header[1] >> 3 & 3 {
+        3 => ([44_100, 48_000, 32_000][rate], true),
+        2 => ([22_050, 24_000, 16_000][rate], false),
+        _ => ([11_025, 12_000, 8_000][rate], false),
+    };
+    let kbps = match mpeg_1 {
+        true => [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320][bitrate - 1],
+        false => [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160][bitrate - 1],
+    };
+    let samples = if mpeg_1 { 1_152 } else { 576 };
+    (samples / 8 * 1_000 * kbps / rate_hz + usize::from(header[2] >> 1 & 1), samples, rate_hz)
+}
+
+#[cfg(feature = "mp3")]
+fn mp3_frames(mut bytes: &[u8], rate_hz: u32) -> usize {
+    let mut frames = 0;
+    while !bytes.is_empty() {
+        let (size, _, found_hz) = mp3_frame(bytes);
+        assert_eq!(found_hz, rate_hz as usize);
+        // No frame needs bytes of those before it, as the first one of LAME's is not there: main_data_begin is 0.
+        assert!(bytes[4] == 0 && (rate_hz < 32_000 || bytes[5] & 0x80 == 0));
+        (frames, bytes) = (frames + 1, &bytes[size..]);
+    }
+    frames
+}
+
+#[test]
+#[cfg(feature = "mp3")]
+fn mp3_has_the_rate_that_was_asked_for_and_tells_its_length_at_every_bitrate() {
+    let sound = sound(6_000);
+    for rate_hz in mp3::RATES_HZ {
+        let mut sizes = std::collections::BTreeSet::new();
+        for kbps in [8, 16, 24, 32, 40, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320] {
+            let spec = Spec { bitrate_bps: Some(kbps * 1_000), ..Format::Mp3.into() };
+            let file = encode_file([&sound[..]], rate_hz, &spec).expect("a file");
+            let clip = decode::decode(&file, &Limits::default()).expect("decoded");
+            assert_eq!((clip.samples.len(), clip.sample_rate_hz), (6_000, rate_hz), "{kbps} kbit/s");
+            let (info, samples, _) = mp3_frame(&file);
+            let frames = mp3_frames(&file[info..], rate_hz);
+            // What the encoder delays (95) and every decoder adds (529), and no frame more than is needed.
+            assert_eq!(frames, (6_000 + 624usize).div_ceil(samples), "{rate_hz} Hz, {kbps} kbit/s");
+            sizes.insert(file.len());
+        }
+        assert!(sizes.len() >= 7, "{rate_hz} Hz: {sizes:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "mp3")]
+fn mp3_of_any_length_has_no_needless_frame() {
+    for (rate_hz, bitrate_bps) in [(24_000, 64_000), (44_100, 128_000)] {
+        let spec = Spec { bitrate_bps: Some(bitrate_bps), ..Format::Mp3.into() };
+        for samples in (0..1_160).step_by(40).chain([46, 47, 48, 94, 95, 96, 575, 576, 577]) {
+            let sound = sound(samples);
+            let file = encode_file([&sound[..]], rate_hz, &spec).expect("a file");
+            let (info, frame, _) = mp3_frame(&file);
+            assert_eq!(mp3_frames(&file[info..], rate_hz), (samples + 624).div_ceil(frame), "{samples}");
+            if samples > 0 {
+                assert_eq!(decoded(&file).0.len(), samples);
             }
         }
     }
