@@ -109,7 +109,7 @@ pub fn complete(draft: &mut Draft, own: Option<&Voice>, heard: Option<Heard>) {
     let (text, language) = heard.map_or((None, None), |heard| (Some(heard.text), Some(heard.language)));
     draft.text = draft.text.take().or(text);
     if draft.language(own).is_none() {
-        let found = language.or_else(|| draft.text.as_deref().and_then(text::language).map(str::to_owned));
+        let found = language.or_else(|| draft.text.as_deref().and_then(text::language_or_english).map(str::to_owned));
         draft.languages = found.map(|language| vec![language]).or(draft.languages.take());
     }
 }
@@ -196,6 +196,8 @@ mod tests {
         let text = "Cảm ơn bạn đã gọi cho chúng tôi.";
         let written = Draft { text: Some(text.to_owned()), ..Draft::default() };
         assert_eq!(completed(written, None), (Some(text.to_owned()), vi()));
+        let english = Draft { text: Some("What is said in the clip.".to_owned()), ..Draft::default() };
+        assert_eq!(completed(english, None).1, Some(vec!["en".to_owned()]));
         let short = Draft { text: Some("Ah.".to_owned()), languages: Some(vec!["und".to_owned()]), ..Draft::default() };
         assert_eq!(completed(short, None).1, Some(vec!["und".to_owned()]));
     }

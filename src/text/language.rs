@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use whatlang::{Detector, Lang, Script};
+use whatlang::{Detector, Info, Lang, Script};
 
 /// A Latin line with fewer letters is not guessed at.
 const MIN_LATIN_LETTERS: usize = 20;
@@ -16,6 +16,23 @@ const ENGLISH_WORDS: &[&str] = &[
     "the", "and", "you", "your", "this", "that", "with", "what", "are", "not", "have", "they", "from", "my", "she",
     "i", "i'm", "it", "it's", "of",
 ];
+/// Commoner in English than anywhere else; for text that is English or not, where `ENGLISH_WORDS` only stand against
+/// another language.
+const OWN_WORDS: &[&str] = &[
+    "about", "after", "and", "because", "been", "could", "don't", "everyone", "from", "good", "have", "hello", "his",
+    "how", "i'm", "into", "it's", "know", "like", "more", "never", "often", "only", "other", "others", "our", "out",
+    "people", "said", "should", "some", "thank", "thanks", "that", "the", "their", "them", "there", "these", "they",
+    "think", "this", "those", "today", "very", "welcome", "were", "what", "when", "where", "which", "who", "why",
+    "with", "would", "yes", "you", "your",
+];
+/// Of English too.
+const SHARED_WORDS: &[&str] = &[
+    "a", "all", "am", "an", "are", "as", "at", "be", "but", "by", "can", "do", "for", "get", "had", "has", "he", "her",
+    "him", "i", "if", "in", "is", "it", "just", "me", "my", "no", "not", "now", "of", "on", "or", "over", "she", "so",
+    "than", "then", "to", "up", "us", "want", "was", "we", "will",
+];
+/// Of text that has such words.
+const MIN_ENGLISH_LETTERS: usize = 12;
 /// Below it the detector is guessing among languages that look alike.
 const MIN_CONFIDENCE: f64 = 0.3;
 /// A beginning tells as much as the whole.
@@ -43,6 +60,42 @@ pub fn language(text: &str) -> Option<&'static str> {
 #[must_use]
 pub fn languages() -> BTreeSet<&'static str> {
     Lang::all().iter().map(|language| tag(*language)).filter(|tag| !tag.is_empty()).chain(["en"]).collect()
+}
+
+/// As `language`, but English is told as well: for what says all that is known, such as the words of a clip.
+#[must_use]
+pub fn language_or_english(text: &str) -> Option<&'static str> {
+    language(text).or_else(|| (is_english(text) || has_english_words(text)).then_some("en"))
+}
+
+/// What is too short to tell may be in any language; but a whole English sentence is in English.
+#[must_use]
+pub fn is_english(text: &str) -> bool {
+    text.chars().filter(char::is_ascii_alphabetic).count() >= MIN_LATIN_LETTERS
+        && whatlang::detect(text).is_some_and(|found| found.lang() == Lang::Eng && found.is_reliable())
+}
+
+/// Shorter than `is_english` looks at, or with a name that leads the detector astray.
+fn has_english_words(text: &str) -> bool {
+    if text.chars().filter(|c| c.is_alphabetic()).count() < MIN_ENGLISH_LETTERS {
+        return false;
+    }
+    let (mut all, mut known, mut own) = (0, 0, BTreeSet::new());
+    for word in words(text).map(str::to_lowercase) {
+        all += 1;
+        if let Some(word) = OWN_WORDS.iter().find(|own| **own == word) {
+            known += 1;
+            own.insert(*word);
+        } else {
+            known += usize::from(SHARED_WORDS.contains(&word.as_str()));
+        }
+    }
+    match own.len() {
+        0 => false,
+        // A title in a sentence of another language.
+        1 => known * 2 >= all || likeliest(text).is_some_and(|found| found.lang() == Lang::Eng),
+        _ => known * 10 >= all * 3,
+    }
 }
 
 /// Of a script that is not Latin: where several languages share it and the detector is not sure, the language whose
@@ -80,11 +133,8 @@ fn latin(text: &str) -> Option<&'static str> {
     if text.chars().filter(|c| c.is_alphabetic()).count() < MIN_LATIN_LETTERS {
         return None;
     }
-    // Languages that nobody streams in, and that take English for themselves.
-    let never = [Lang::Epo, Lang::Lat, Lang::Jav, Lang::Zul, Lang::Sna, Lang::Aka, Lang::Tgl, Lang::Afr];
-    let found = Detector::with_denylist(never.to_vec()).detect(text)?;
-    let mut words =
-        text.split(|c: char| !c.is_alphabetic() && !matches!(c, '\'' | '’')).filter(|word| !word.is_empty());
+    let found = likeliest(text)?;
+    let mut words = words(text);
     if words.clone().any(|word| ENGLISH_WORDS.contains(&word.to_lowercase().as_str())) {
         return None;
     }
@@ -92,6 +142,16 @@ fn latin(text: &str) -> Option<&'static str> {
     let accented = words.any(|word| word.starts_with(char::is_lowercase) && !word.is_ascii());
     let enough = if accented { MIN_CONFIDENCE } else { MIN_LATIN_CONFIDENCE };
     Some(tag(found.lang())).filter(|tag| found.confidence() >= enough && !tag.is_empty())
+}
+
+fn likeliest(text: &str) -> Option<Info> {
+    // Languages that nobody streams in, and that take English for themselves.
+    let never = [Lang::Epo, Lang::Lat, Lang::Jav, Lang::Zul, Lang::Sna, Lang::Aka, Lang::Tgl, Lang::Afr];
+    Detector::with_denylist(never.to_vec()).detect(text)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> + Clone {
+    text.split(|c: char| !c.is_alphabetic() && !matches!(c, '\'' | '’')).filter(|word| !word.is_empty())
 }
 
 /// Its letters are its own, and its words are short: two of them are enough.
@@ -173,7 +233,7 @@ fn tag(language: Lang) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::language;
+    use super::{is_english, language, language_or_english};
 
     const ENGLISH: &str = include_str!("../../tests/data/english_chat.txt");
 
@@ -182,6 +242,49 @@ mod tests {
         assert!(ENGLISH.lines().count() >= 400);
         let stolen: Vec<_> = ENGLISH.lines().filter_map(|line| Some((line, language(line)?))).collect();
         assert!(stolen.is_empty(), "{stolen:?}");
+    }
+
+    #[test]
+    fn english_is_told_where_it_is_asked_for() {
+        for text in [
+            "What is said in the clip.",
+            "Hello, my name is Anna and I live in London.",
+            "The birch canoe slid on the smooth planks.",
+            "Some call me nature, others call me mother nature.",
+            "Thanks for calling, your order left our workshop yesterday.",
+            "Rice is often served in round bowls.",
+            "Let's go to Kraków and eat crème brûlée with Mbappé.",
+        ] {
+            assert_eq!((language(text), language_or_english(text)), (None, Some("en")), "{text}");
+        }
+        let other: Vec<_> =
+            ENGLISH.lines().filter(|line| language_or_english(line).is_some_and(|tag| tag != "en")).collect();
+        assert!(other.is_empty(), "{other:?}");
+    }
+
+    #[test]
+    fn nothing_else_is_taken_for_english() {
+        for text in [
+            "",
+            "Ah.",
+            "He said no.",
+            "Hola",
+            "Guten Tag, wie geht es Ihnen heute Abend?",
+            "Ich bin der Mann in dem Haus.",
+            "Ik heb het boek in de tas gelegd.",
+            "I gatti e i cani sono amici.",
+            "Dzien dobry, ja i my wszyscy jestesmy w domu.",
+            "Ja i ti idemo u grad i kupujemo kruh.",
+            "Ana are mere si pere, iar Ion are prune.",
+            "Jeg har ikke set det, men jeg er glad i dag.",
+            "Bonjour a tous, on va parler de cuisine.",
+            "Chao cac ban, hom nay my se noi ve i am thuc.",
+            "Xin chào các bạn",
+            "你好，世界",
+        ] {
+            assert_ne!(language_or_english(text), Some("en"), "{text}");
+            assert!(!is_english(text), "{text}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ use self::{
 
 pub use self::{
     incremental::Incremental,
-    language::{language, languages},
+    language::{is_english, language, language_or_english, languages},
     place::Place,
     script::foreign_letter,
 };

@@ -10,10 +10,8 @@ use super::{
 use crate::{
     chat::message::Kind,
     config::{Banned, Caps, Links, Part, TooLong},
+    text,
 };
-
-/// A language is guessed from no less.
-const MIN_ENGLISH_LETTERS: usize = 20;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Mark {
@@ -201,7 +199,7 @@ pub(super) fn words(case: &mut Case<'_>) -> Decided {
 
 pub(super) fn language(case: &mut Case<'_>) -> Decided<Option<String>> {
     let settings = &case.rules.settings;
-    let found = crate::text::language(&case.said).or_else(|| is_english(&case.said).then_some("en"));
+    let found = text::language(&case.said).or_else(|| text::is_english(&case.said).then_some("en"));
     let Some(found) = found else { return case.pass("language").map(|()| None) };
     let base = |tag: &str| tag.split('-').next().unwrap_or_default().to_lowercase();
     if !settings.languages.is_empty() && !settings.languages.iter().any(|tag| base(tag) == base(found)) {
@@ -210,12 +208,6 @@ pub(super) fn language(case: &mut Case<'_>) -> Decided<Option<String>> {
     let reason = format!("it is in {found:?}");
     case.told("language", Outcome::Passed, reason);
     Ok(Some(found.to_owned()))
-}
-
-/// What is too short to tell is in any language; but a whole English sentence is in English.
-fn is_english(text: &str) -> bool {
-    text.chars().filter(char::is_ascii_alphabetic).count() >= MIN_ENGLISH_LETTERS
-        && whatlang::detect(text).is_some_and(|found| found.lang() == whatlang::Lang::Eng && found.is_reliable())
 }
 
 pub(super) fn longest(case: &Case<'_>) -> usize {
