@@ -85,6 +85,33 @@ class TestFields:
         preview = api.http.post("/v1/voices/wren/preview", json={"voice": "rowan"})
         assert (preview.headers["x-ishowtts-voice"], preview.headers["x-ishowtts-ignored"]) == ("wren", "voice")
 
+    def test_what_nobody_filled_in_is_absent(self, api: Api) -> None:
+        schemas = api.http.get("/openapi.json").json()["components"]["schemas"]
+        names = set(schemas["SpeechForm"]["properties"]) - {"text", "reference_audio"}
+        empty: dict[str, Any] = dict.fromkeys(sorted(names), (None, ""))
+        spoken = api.http.post("/v1/tts", files=empty | {"text": (None, SAID)})
+        assert spoken.status_code == 200, spoken.text
+        assert spoken.content == api.http.post("/v1/tts", json={"text": SAID}).content
+        # As a browser sends a file that was not chosen.
+        body = "".join(
+            f'--x\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n{value}\r\n'
+            for name, file, value in [("text", "", SAID), ("speed", "", ""), ("reference_audio", '; filename=""', "")]
+        )
+        kind = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert api.http.post("/v1/tts", content=f"{body}--x--\r\n", headers=kind).content == spoken.content
+        refused(api.http.post("/v1/tts", files={"text": (None, "")}), 400, "input_missing")
+        added = api.add("mine", name="", description="", language="", licence="", speed="", engine="")
+        assert added.status_code == 201, added.text
+        assert (added.json()["voice"]["name"], added.json()["voice"]["speed"]) == ("mine", 1)
+        named = api.add("", name="Other")
+        assert named.json()["voice"]["id"] == "other"
+
+    @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/captions", "/api/tts", "/v1/voices/heart/preview"])
+    def test_where_a_form_is_none_that_is_told(self, api: Api, path: str) -> None:
+        form = {"text": (None, SAID), "audio": ("a.wav", clips.wav())}
+        error = refused(api.http.post(path, files=form), 400, "invalid_json")
+        assert all(words in error["message"] for words in ("multipart/form-data", "application/json", "/v1/tts"))
+
     def test_the_document_has_them(self, api: Api) -> None:
         schemas = api.http.get("/openapi.json").json()["components"]["schemas"]
         speech = set(schemas["SpeechRequest"]["properties"])

@@ -18,6 +18,7 @@ use super::{
     door::{Arrival, Ttfa},
     error::{ApiError, Names},
     fields::{self, Fields},
+    form,
     metrics::Route,
     openapi::{EveryError, OriginalSpeechErrors, OriginalSpeechRequest},
     sound,
@@ -133,6 +134,7 @@ pub async fn speak(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
+    form::refuse(&parts.headers)?;
     let call = parse(&body, |engine, param| takes(&app, engine, param))?;
     drop(body);
     let request_id = arrival.id().to_owned();

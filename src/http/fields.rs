@@ -92,6 +92,20 @@ impl Fields {
         Ok(fields)
     }
 
+    /// As `of_query`, of a form: a field of a page that nobody filled in is absent. But `text`, for which that says
+    /// something.
+    ///
+    /// # Errors
+    /// As `of_query`.
+    pub fn of_form(
+        mut pairs: Vec<(String, String)>,
+        known: &'static [&'static str],
+        texts: &[&str],
+    ) -> Result<Self, Error> {
+        pairs.retain(|(name, text)| !text.is_empty() || name == "text" || !known.contains(&name.as_str()));
+        Self::of_query(pairs, known, texts)
+    }
+
     fn new(known: &'static [&'static str]) -> Self {
         Self { known, values: Map::new(), ignored: Vec::new() }
     }
@@ -159,9 +173,9 @@ impl<'de> Visitor<'de> for Fields {
 
 pub fn wrong(param: &'static str, expected: &str, found: &Value) -> Error {
     let found = match found {
+        Value::Number(number) => &number.to_string(),
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
-        Value::Number(_) => "another number",
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
@@ -344,4 +358,34 @@ fn is_language_tag(tag: &str) -> bool {
             .next()
             .is_some_and(|main| (2..=8).contains(&main.len()) && main.bytes().all(|b| b.is_ascii_alphabetic()))
         && subtags.all(|subtag| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_wrong_is_told() {
+        let message = |result: Result<(), Error>| result.expect_err("wrong").to_string();
+        let volume = |value: Value| message(level(Value::Null, &value).map(drop));
+        assert_eq!(volume(json!(4.01)), "\"volume\" must be a number from 0.01 to 4, not 4.01");
+        assert_eq!(volume(json!(0)), "\"volume\" must be a number from 0.01 to 4, not 0");
+        assert!(volume(json!("4")).ends_with(", not a string"));
+        assert!(message(speed(&json!(9)).map(drop)).ends_with(", not 9"));
+        assert!(message(seed(&json!(0.5)).map(drop)).ends_with(", not 0.5"));
+        let of = |sample_rate: Value, bitrate: Value| message(spec(Format::Wav, &sample_rate, &bitrate).map(drop));
+        assert!(of(json!(-1), Value::Null).ends_with("a whole number of Hz, not -1"));
+        assert!(of(Value::Null, json!(-1)).ends_with("a whole number of bit/s, not -1"));
+    }
+
+    #[test]
+    fn what_nobody_filled_in_is_absent_from_a_form() {
+        let pairs = ["text", "speed", "language", "other"].map(|name| (name.to_owned(), String::new()));
+        let mut given = Fields::of_form(pairs.into(), &["text", "speed", "language"], &["text"]).expect("fields");
+        assert_eq!((given.take("speed"), given.take("language")), (Value::Null, Value::Null));
+        assert_eq!(given.take("text"), json!(""));
+        assert_eq!(given.ignored_header().expect("another"), "other");
+    }
 }

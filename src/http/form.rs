@@ -83,7 +83,7 @@ impl Form {
         kind.is_some_and(|kind| kind.len() >= KIND.len() && kind[..KIND.len()].eq_ignore_ascii_case(KIND))
     }
 
-    /// `files`: the names of parts that are files; a file of 0 bytes counts as none where `empty_is_none`.
+    /// `files`: the names of parts that are files.
     ///
     /// # Errors
     /// What `body::read` says, and that it is no form.
@@ -110,7 +110,12 @@ impl Form {
                 self.texts.push((name, text));
                 continue;
             };
+            let nameless = part.file_name().is_none_or(str::is_empty);
             let bytes = part.bytes().await.map_err(broken)?;
+            if nameless && bytes.is_empty() {
+                // As a browser sends a file that nobody chose.
+                continue;
+            }
             if self.files.iter().any(|(known, _)| known == file) {
                 return Err(Error::invalid("invalid_value", Some(file), format!("{file:?} is given twice")).into());
             }
@@ -131,6 +136,19 @@ fn boundary(headers: &HeaderMap) -> Result<String, Error> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     multer::parse_boundary(kind.unwrap_or_default())
         .map_err(|_| invalid("the Content-Type must be multipart/form-data with a boundary"))
+}
+
+/// For paths that take JSON alone.
+///
+/// # Errors
+/// That the body is a form.
+pub fn refuse(headers: &HeaderMap) -> Result<(), Error> {
+    if !Form::is(headers) {
+        return Ok(());
+    }
+    let message = "the body is a form (Content-Type: multipart/form-data), but must be a JSON object: send it as \
+                   application/json, or the form to POST /v1/tts";
+    Err(Error::invalid("invalid_json", None, message))
 }
 
 fn invalid(reason: &str) -> Error {
@@ -207,6 +225,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_nobody_chose_is_none() {
+        for (disposition, is_file) in [
+            ("name=\"audio\"; filename=\"\"", false),
+            ("name=\"audio\"", false),
+            ("name=\"audio\"; filename=\"a.wav\"", true),
+        ] {
+            let body = format!("--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n\r\n--x--\r\n");
+            let (_, audio) = parsed(body.leak()).await.expect("a form");
+            assert_eq!(audio, is_file.then(Bytes::new), "{disposition}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_no_form_is_told() {
         for body in ["", "nothing", "--x\r\nContent-Disposition: form-data; name=\"audio\"\r\n\r\nRIFF"] {
             assert_eq!(parsed(body).await.expect_err(body).code(), "invalid_form", "{body}");
@@ -222,6 +253,9 @@ mod tests {
         assert!(Form::is(&of("Multipart/Form-Data; boundary=x")));
         assert!(!Form::is(&of("application/json")));
         assert!(!Form::is(&HeaderMap::new()));
+        assert!(refuse(&of("application/json")).is_ok() && refuse(&HeaderMap::new()).is_ok());
+        let told = refuse(&of("multipart/form-data; boundary=x")).expect_err("a form").to_string();
+        assert!(told.contains("application/json") && told.contains("/v1/tts"), "{told}");
         assert!(boundary(&of("multipart/form-data")).is_err());
     }
 }

@@ -162,6 +162,7 @@ pub async fn captions(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
+    form::refuse(&parts.headers)?;
     let mut given = Fields::parse(&body, &CAPTION_FIELDS)?;
     drop(body);
     let kind = fields::choice("format", given.take("format"), &SUBTITLES)?.unwrap_or(Subtitles::Json);
@@ -191,7 +192,7 @@ pub async fn captions(
 /// With a clip of the caller's own in the place of a voice; it is forgotten with the answer.
 async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
     let clip = form.file(REFERENCE_AUDIO);
-    let mut given = Fields::of_query(std::mem::take(&mut form.texts), &FORM_FIELDS, &FORM_TEXTS)?;
+    let mut given = Fields::of_form(std::mem::take(&mut form.texts), &FORM_FIELDS, &FORM_TEXTS)?;
     if let Some(Value::String(params)) = given.peek("params") {
         let wrong = |_| Error::invalid("invalid_value", Some("params"), "\"params\" must be a JSON object");
         let params: Map<String, Value> = serde_json::from_str(params).map_err(wrong)?;

@@ -12,6 +12,7 @@ use super::{
     call::{self, Caller},
     door::Arrival,
     error::ApiError,
+    form,
     metrics::Route,
     openai_request,
     openapi::{OpenAiSound, OpenAiSpeechErrors, OpenAiSpeechRequest},
@@ -38,6 +39,7 @@ pub async fn speech(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
+    form::refuse(&parts.headers)?;
     let call = openai_request::parse(&body)?;
     drop(body);
     call::answer(&app, Caller { parts: &parts, arrival, route: Route::Speech }, call).await

@@ -214,7 +214,7 @@ impl Upload {
     async fn read(app: &App, parts: &Parts, body: Body) -> Result<Self, ApiError> {
         let mut form = Form::read(app, parts, body, &[AUDIO]).await?;
         let audio = form.file(AUDIO);
-        let given = Fields::of_query(std::mem::take(&mut form.texts), &FIELDS, &TEXTS)?;
+        let given = Fields::of_form(std::mem::take(&mut form.texts), &FIELDS, &TEXTS)?;
         let (id, mut draft) = draft(given)?;
         // Before the clip, which takes longest.
         if let Some(id) = &id {
@@ -281,14 +281,18 @@ mod tests {
     fn fields_are_checked() {
         let of = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-            draft(Fields::of_query(pairs, &FIELDS, &TEXTS).expect("fields"))
+            draft(Fields::of_form(pairs, &FIELDS, &TEXTS).expect("fields"))
         };
         let (id, voice) =
             of(&[("id", "7"), ("language", "vi, en-US"), ("speed", "1.5"), ("engine", "{\"x\": {}}")]).unwrap();
         assert_eq!((id.as_deref(), voice.speed), (Some("7"), Some(1.5)));
         assert_eq!(voice.languages.unwrap(), ["vi", "en-US"]);
         assert!(voice.hints.unwrap().contains_key("x"));
-        for (name, value) in [("language", "not a tag"), ("speed", "fast"), ("engine", "[]"), ("name", ""), ("id", "")]
+        // As a page sends those that nobody filled in.
+        let (id, voice) = of(&[("id", ""), ("name", ""), ("language", ""), ("speed", ""), ("engine", "")]).unwrap();
+        assert_eq!((id, voice.name, voice.languages, voice.speed, voice.hints), (None, None, None, None, None));
+        for (name, value) in
+            [("language", "not a tag"), ("speed", "fast"), ("engine", "[]"), ("name", "\n"), ("id", "a\0")]
         {
             match of(&[(name, value)]) {
                 Err(Error::Invalid { param, .. }) => assert_eq!(param, Some(name)),

@@ -14,6 +14,7 @@ use super::{
     door::Arrival,
     error::ApiError,
     fields::Fields,
+    form,
     metrics::Route,
     native,
     openapi::{PreviewRequest, Sound, SpeechErrors},
@@ -51,6 +52,7 @@ pub async fn preview(
     let id = id_of(id)?;
     let (parts, body) = request.into_parts();
     let body = body::read(&parts.headers, body, app.config.http.max_body_bytes).await?;
+    form::refuse(&parts.headers)?;
     let told: &[u8] = if matches!(body.trim_ascii(), b"" | b"null") { b"{}" } else { &body };
     let mut given = Fields::parse(told, &FIELDS)?;
     let voice = app.speech.voices().resolve(&id)?;
