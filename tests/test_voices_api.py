@@ -381,6 +381,11 @@ class TestWhileItSpeaks:
         (folder / "reference.wav").write_bytes(clips.wav(300))
         wait_until(lambda: api.speak("byhand") != first, "another clip is heard")
         second = api.speak("byhand")
+        over = folder.with_name("nobody.override")
+        over.mkdir()
+        (over / "override.toml").write_text('text = "Hi."\n')
+        api.server.wait_line(r"nobody\.override/override\.toml: is an override .*\(override_of_nothing\)")
+        shutil.rmtree(over)
         (folder / "voice.toml").write_text(manifest + "gain = 3\n")
         api.server.wait_line(r"unknown field `gain`.*the version before is spoken \(unknown_key\)")
         assert api.speak("byhand") == second
@@ -468,6 +473,15 @@ class TestOriginal:
         assert cleared["active_reference_text"] == TEXT
         assert cleared["override_audio_available"]
         refused(api.post(self.PATH), 400, "audio_missing")
+        assert not api.http.delete(self.PATH).json()["override_audio_available"]
+        for nothing in ("", " \n"):
+            refused(api.post(self.PATH, text=nothing), 400, "audio_missing")
+            # As a browser sends a form of which nothing was filled in.
+            refused(api.post(self.PATH, ("", b""), text=nothing), 400, "audio_missing")
+        assert not api.http.get("/v1/voices/mine").json()["overridden"]
+        api.post(self.PATH, text="Other.")
+        assert "override_reference_text" not in api.post(self.PATH, text="").json()
+        assert not api.http.get("/v1/voices/mine").json()["overridden"], "its text was all that it was"
         refused(api.http.get(f"{self.PATH}/audio"), 400, "invalid_value")
         refused(api.http.get(f"{self.PATH}/audio?source=both"), 400, "invalid_value")
         refused(api.post("/api/voices/nobody/reference", text="a"), 404, "voice_not_found")

@@ -71,6 +71,8 @@ class TestCommands:
             (["mine", tmp_path / "none.wav", "--text", TEXT], "none.wav: cannot be read"),
             (["mine"], '"audio" is missing'),
             (["mine", clip, "--text", TEXT, "--language", "a b"], "BCP 47"),
+            (["mine", clip, "--text", "a\x1bb"], '"text" must not hold control characters, such as U+001B'),
+            (["mine", clip, "--text", TEXT, "--licence", "a\nb"], '"licence" must not hold control characters'),
         ]:
             ended = run(["voices", "add", *arguments], tmp_path)
             assert (ended.returncode, ended.stderr.count("\n")) == (1, 1), ended.stderr
@@ -79,7 +81,8 @@ class TestCommands:
     def test_a_text_beside_the_clip_is_what_is_said(self, tmp_path: Path, clip: Path) -> None:
         clip.with_suffix(".txt").write_text(TEXT + "\n")
         assert run(["voices", "add", "mine", clip], tmp_path).returncode == 0
-        assert shown(tmp_path, "mine")["reference_text"] == TEXT
+        voice = shown(tmp_path, "mine")
+        assert (voice["reference_text"], voice["languages"]) == (TEXT, ["en"])
 
     def test_where_a_clip_is_from_stays_with_it(self, tmp_path: Path, clip: Path) -> None:
         source = tmp_path / "source" / "mine"

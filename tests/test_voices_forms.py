@@ -173,12 +173,24 @@ class TestChanging:
     def test_a_language_that_was_told_stays(self, api: Api) -> None:
         guessed = api.post("/v1/voices", clips.wav(), id="guessed", text=self.SPANISH)
         assert guessed.json()["voice"]["languages"] == ["es"]
+        assert api.add("english").json()["voice"]["languages"] == ["en"]
         api.add("mine", language="en-GB, vi")
         changed = api.post("/v1/voices/mine", clips.wav(220), text=self.SPANISH)
         assert changed.json()["voice"]["languages"] == ["en-GB", "vi"]
         # Of this one nothing was known.
         assert api.add("unknown", text="Ah.").json()["voice"]["languages"] == ["und"]
         assert api.post("/v1/voices/unknown", text=self.SPANISH).json()["voice"]["languages"] == ["es"]
+
+    def test_words_are_one_line_of_what_can_be_said(self, api: Api) -> None:
+        added = api.add("mine", text="One.\r\nTwo.\tThree.\n")
+        assert added.json()["voice"]["reference_text"] == "One. Two. Three."
+        for field in ("text", "description"):
+            assert refused(api.post("/v1/voices/mine", **{field: "a\0b"}), 400, "invalid_value")["param"] == field
+        assert refused(api.post("/v1/voices/mine", licence="CC0\n1.0"), 400, "invalid_value")["param"] == "licence"
+        assert refused(api.post("/api/voices/mine/reference", text="a\0b"), 400, "invalid_value")["param"] == "text"
+        form = {"text": (None, SAID), "reference_text": (None, "a\0b"), "reference_audio": ("a.wav", clips.wav())}
+        assert refused(api.http.post("/v1/tts", files=form), 400, "invalid_value")["param"] == "reference_text"
+        assert api.http.get("/v1/voices/mine").json()["reference_text"] == "One. Two. Three."
 
     def test_a_text_that_stays_with_another_clip_is_warned_of(self, api: Api) -> None:
         def warned(**fields: Any) -> list[str]:

@@ -72,7 +72,7 @@ pub async fn reference(
 
 /// Puts a clip, a text or both in the place of a voice's own.
 ///
-/// What is not given stays as it was; an empty text takes the override's text away.
+/// What is not given stays as it was; an empty text takes the override's text away. One of them must be there.
 #[utoipa::path(post, path = "/api/voices/{id}/reference", tag = "original", operation_id = "originalOverride",
     params(("id" = String, Path, description = "An id or an alias", example = "heart")),
     request_body(content = OriginalReferenceUpload, content_type = "multipart/form-data"),
@@ -89,18 +89,18 @@ pub async fn replace(
     app.speech.voices().listed(&id)?;
     // Its front end sends the part without a file.
     let audio = form.file(AUDIO).filter(|audio| !audio.is_empty());
-    let mut given = Fields::of_query(std::mem::take(&mut form.texts), &FIELDS, &FIELDS)?;
-    let text = given.take("text").as_str().map(str::to_owned);
-    if audio.is_none() && text.is_none() {
-        let message = "\"audio\" and \"text\" are missing: one of them must be there";
-        return Err(Error::invalid("audio_missing", Some(AUDIO), message).into());
-    }
-    let mut text = text;
+    let mut given = Fields::of_form(std::mem::take(&mut form.texts), &FIELDS, &FIELDS)?;
+    let mut text = given.take("text").as_str().map(str::to_owned);
     let clip = match audio {
         Some(audio) => {
             let clip = form::prepare(&app, AUDIO, audio).await?;
-            let voice = Arc::clone(&app.speech.voices().listed(&id)?.voice);
-            if text.is_none() && voice.reference.is_none() {
+            let Listed { voice, baseline, .. } = app.speech.voices().listed(&id)?.clone();
+            // Empty: the voice's own again.
+            let lacking = match &text {
+                Some(text) if text.trim().is_empty() => &baseline,
+                Some(_) | None => &voice,
+            };
+            if text.as_ref().is_none_or(|text| text.trim().is_empty()) && lacking.reference.is_none() {
                 text = Some(app.speech.transcribe(&clip, voice.language(), "text").await?.text);
             }
             Some(clip.wav().into())

@@ -25,7 +25,7 @@ use crate::{
     audio::Format,
     error::Error,
     speech::{Caption, Said, subtitles},
-    voices::Voice,
+    voices::{Voice, transcript},
 };
 
 pub const NAMES: Names = Names { text: "text", voice: "voice", engine: "engine" };
@@ -215,7 +215,7 @@ async fn form_call(app: &App, mut form: Form) -> Result<Call, ApiError> {
     }
     let clip = form::prepare(app, REFERENCE_AUDIO, clip).await?;
     let text = match text.as_str().map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => text.to_owned(),
+        Some(text) => transcript(text, REFERENCE_TEXT)?,
         None => {
             let language = language.as_deref().or(call.language.as_deref());
             app.speech.transcribe(&clip, language, REFERENCE_TEXT).await?.text

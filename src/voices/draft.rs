@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{NO_LANGUAGE, Reference, Voice, clip::Warning};
+use super::{
+    NO_LANGUAGE, Reference, Voice,
+    clip::Warning,
+    transcript::{label, transcript},
+};
 use crate::{audio::shape::Shape, error::Error};
 
 /// For a user's voice about whose rights nothing was said (SPDX).
@@ -64,11 +68,12 @@ impl Draft {
     pub(super) fn onto(self, id: &str, own: Option<&Voice>) -> Result<Voice, Error> {
         let before = own.and_then(|own| own.reference.as_ref());
         let clip = self.clip.or_else(|| before.map(|before| before.clip.clone()));
-        let text = self.text.or_else(|| before.map(|before| before.text.clone()));
+        let text = self.text.map(|text| transcript(&text, "text")).transpose()?;
+        let text = text.or_else(|| before.map(|before| before.text.clone()));
         let reference = match (clip, text) {
             (Some(clip), Some(text)) => {
                 let source = before.and_then(|before| before.source_of(&clip));
-                Some(Reference { clip, text: text.trim().to_owned(), source })
+                Some(Reference { clip, text, source })
             }
             (Some(_), None) => {
                 let message = "\"text\" is missing: it must hold what is said in the clip";
@@ -88,18 +93,21 @@ impl Draft {
             let message = "\"audio\" is missing: it must hold a clip of the voice";
             return Err(Error::invalid("audio_missing", Some("audio"), message));
         }
+        let told = |given: Option<String>, param, lines| given.map(|given| label(given, param, lines)).transpose();
+        let (name, licence) = (told(self.name, "name", false)?, told(self.licence, "licence", false)?);
+        let description = told(self.description, "description", true)?;
         let kept = |given: Option<String>, kept: fn(&Voice) -> &String| given.or_else(|| own.map(kept).cloned());
         Ok(Voice {
             id: id.to_owned(),
             version: String::new(),
-            name: kept(self.name, |own| &own.name).unwrap_or_else(|| id.to_owned()),
-            description: kept(self.description, |own| &own.description).unwrap_or_default(),
+            name: kept(name, |own| &own.name).unwrap_or_else(|| id.to_owned()),
+            description: kept(description, |own| &own.description).unwrap_or_default(),
             languages: self
                 .languages
                 .filter(|languages| !languages.is_empty())
                 .or_else(|| own.map(|own| own.languages.clone()))
                 .unwrap_or_else(|| vec![NO_LANGUAGE.to_owned()]),
-            licence: kept(self.licence, |own| &own.licence).unwrap_or_else(|| NO_LICENCE.to_owned()),
+            licence: kept(licence, |own| &own.licence).unwrap_or_else(|| NO_LICENCE.to_owned()),
             speed: self.speed.or_else(|| own.map(|own| own.speed)).unwrap_or(1.0),
             hints,
             reference,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -47,10 +48,11 @@ pub(super) struct Names {
 }
 
 impl Library {
-    /// The later of two voices with one id wins. An override of a voice that does not exist is a problem.
+    /// The later of two voices with one id wins. `overrides`: with the files that tell of them; one of a voice that does
+    /// not exist is a problem.
     pub(super) fn new(
         voices: impl Iterator<Item = (Arc<Voice>, Origin)>,
-        overrides: BTreeMap<String, Arc<Override>>,
+        overrides: BTreeMap<String, (Arc<Override>, PathBuf)>,
         names: &Names,
     ) -> (Self, Vec<Problem>) {
         let mut library = Self { default: names.default.clone(), ..Self::default() };
@@ -59,15 +61,16 @@ impl Library {
             let listed = Listed { voice: Arc::clone(&voice), baseline: voice, replaced: None, origin };
             library.voices.insert(listed.voice.id.clone(), listed);
         }
-        for (id, replaced) in overrides {
+        for (id, (replaced, path)) in overrides {
             match library.voices.get_mut(&id) {
                 Some(listed) => {
                     listed.voice = Arc::new(listed.baseline.overridden(&replaced));
                     listed.replaced = Some(replaced);
                 }
                 None => {
-                    let message = format!("there is an override of the voice {id:?}, which does not exist; remove it");
-                    problems.push(Problem { path: None, fault: Fault::new("override_of_nothing", message) });
+                    let message =
+                        format!("is an override of the voice {id:?}, which does not exist; remove its folder");
+                    problems.push(Problem { path: Some(path), fault: Fault::new("override_of_nothing", message) });
                 }
             }
         }

@@ -17,6 +17,7 @@ mod stamp;
 mod store;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod variant;
 mod watch;
 
@@ -33,6 +34,7 @@ pub use draft::Draft;
 pub use id::{check_id, id_of_name, is_id};
 pub use library::{Library, Listed, Origin};
 pub use store::Store;
+pub use transcript::transcript;
 pub use watch::watch;
 
 use crate::audio::shape::Shape;
@@ -52,7 +54,7 @@ pub struct Voice {
     pub description: String,
     /// BCP 47, the main one first.
     pub languages: Vec<String>,
-    /// SPDX expression.
+    /// Who may use it: an SPDX expression, where there is one for that.
     pub licence: String,
     /// Multiplies the request's speed.
     pub speed: f64,

@@ -87,9 +87,12 @@ impl Places {
         self.by_name.values().filter_map(Place::voice)
     }
 
-    pub fn overrides(&self) -> BTreeMap<String, Arc<Override>> {
+    /// By the ids of their voices, with the files that tell of them.
+    pub fn overrides(&self) -> BTreeMap<String, (Arc<Override>, PathBuf)> {
         let overrides = self.by_name.values().filter_map(|place| match &place.content {
-            Some(Content::Override { id, over }) => Some((id.clone(), Arc::clone(over))),
+            Some(Content::Override { id, over }) => {
+                Some((id.clone(), (Arc::clone(over), place.path.join(folder::OVERRIDE_MANIFEST))))
+            }
             _ => None,
         });
         overrides.collect()

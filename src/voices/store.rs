@@ -21,6 +21,7 @@ use super::{
     library::Names,
     manifest,
     places::{Places, When},
+    transcript::transcript,
 };
 use crate::error::Error;
 
@@ -187,7 +188,7 @@ impl Store {
     }
 
     /// Puts a clip, a text or both in the place of a voice's own; what is not given stays as it was. An empty text takes
-    /// an override's text away.
+    /// an override's text away, and with it an override that has no clip.
     ///
     /// # Errors
     /// `UnknownVoice`, what is wrong with the clip, `Storage`.
@@ -196,16 +197,31 @@ impl Store {
         let library = self.library();
         let listed = library.listed(id)?;
         let id = listed.voice.id.clone();
+        let missing = || {
+            let message = "\"audio\" and \"text\" are missing: one of them must be there";
+            Error::invalid("audio_missing", Some("audio"), message)
+        };
+        if clip.is_none() && text.is_none() {
+            return Err(missing());
+        }
         if let Some(clip) = &clip {
             clip_check::check(clip).map_err(clip_refused)?;
         }
         let before = listed.replaced.as_deref();
         let clip = clip.or_else(|| before.and_then(|before| before.clip.clone()));
-        let text = match text.map(str::trim) {
-            Some("") => None,
-            Some(text) => Some(text.to_owned()),
+        let text = match text.map(|text| transcript(text, "text")).transpose()? {
+            Some(text) if text.is_empty() => None,
+            Some(text) => Some(text),
             None => before.and_then(|before| before.text.clone()),
         };
+        let name = folder::override_name(&id);
+        if clip.is_none() && text.is_none() {
+            // Its text was all that it was.
+            before.ok_or_else(missing)?;
+            let removed = removed(self.writable()?, &name);
+            self.made(&mut disk, removed, &[])?;
+            return self.library().listed(&id).cloned();
+        }
         if clip.is_some() && text.is_none() && listed.baseline.reference.is_none() {
             let message =
                 "\"text\" is missing: it must hold what is said in the clip, as the voice has no text of its own";
@@ -218,7 +234,6 @@ impl Store {
         }
         let mut files = vec![(folder::OVERRIDE_MANIFEST, manifest.as_bytes())];
         files.extend(clip.as_ref().map(|clip| (folder::CLIP, &clip[..])));
-        let name = folder::override_name(&id);
         let written = disk::put(self.writable()?, &name, &files, false);
         self.made(&mut disk, written, &[&name])?;
         self.library().listed(&id).cloned()

@@ -318,6 +318,18 @@ fn what_makes_no_voice_changes_nothing() {
     assert_eq!(code(store.put("a", draft(200.0, " "), false)), "invalid_voice");
     assert_eq!(code(store.put("a", draft(200.0, &"a".repeat(70_000)), false)), "invalid_voice");
     assert_eq!(code(store.put("a", Draft { speed: Some(9.0), ..draft(200.0, "Hi.") }, false)), "invalid_voice");
+    for (what, draft) in [
+        ("text", draft(200.0, "Hi.\0")),
+        ("name", Draft { name: Some("Mi\u{7}ne".to_owned()), ..draft(200.0, "Hi.") }),
+        ("licence", Draft { licence: Some("CC0\n1.0".to_owned()), ..draft(200.0, "Hi.") }),
+        ("description", Draft { description: Some("\u{1b}[31m".to_owned()), ..draft(200.0, "Hi.") }),
+    ] {
+        match store.put("a", draft, false) {
+            Err(Error::Invalid { code: "invalid_value", param, .. }) => assert_eq!(param, Some(what)),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    assert_eq!(code(store.set_override("heart", None, Some("Hi.\0"))), "invalid_value");
     let silent = Draft { clip: Some(wav(0.0).into()), ..draft(200.0, "Hi.") };
     assert_eq!(code(store.put("a", silent, false)), "invalid_audio");
     assert!(!root.path().join("voices").exists());
@@ -334,6 +346,7 @@ fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
     let with_clip = store.set_override("mine", Some(clip.clone()), None).expect("set");
     assert_eq!(with_clip.voice.reference, reference(300.0, "Hi.", None));
     assert_eq!(with_clip.baseline, baseline.voice);
+    assert_eq!(code(store.set_override("mine", None, None)), "audio_missing");
     let with_both = store.set_override("mine", None, Some(" Ho. ")).expect("set");
     assert_eq!(with_both.voice.reference, reference(300.0, "Ho.", None));
     assert_ne!(with_both.voice.version, with_clip.voice.version);
@@ -342,6 +355,12 @@ fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
     assert_eq!(text_cleared.voice.version, with_clip.voice.version);
     let cleared = store.clear_override("mine").expect("cleared");
     assert_eq!(cleared, baseline);
+    for nothing in [None, Some(""), Some(" \n")] {
+        assert_eq!(code(store.set_override("mine", None, nothing)), "audio_missing");
+    }
+    assert!(!root.path().join("mine.override").exists());
+    store.set_override("mine", None, Some("Ho.")).expect("set");
+    assert_eq!(store.set_override("mine", None, Some("")).expect("its text was all that it was"), baseline);
     assert_eq!(store.clear_override("mine").expect("nothing to clear"), baseline);
 
     let shipped = store.library().get("heart").expect("shipped");

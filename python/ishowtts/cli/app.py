@@ -153,7 +153,7 @@ def voices_add(
     language: Annotated[
         list[str] | None, typer.Option(help="Such as en-US, the main one first. May be repeated.")
     ] = None,
-    licence: Annotated[str | None, typer.Option(help="Who may use the voice, as an SPDX expression.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Who may use the voice: an SPDX expression, or in words.")] = None,
     speed: Annotated[float | None, typer.Option(help="Multiplies the speed of requests; 0.25 to 4.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change a voice that is there.")] = False,
     config: ConfigFile = None,

@@ -58,6 +58,8 @@ enum Kind {
     Text,
     /// That may be empty.
     Words,
+    /// What is said in a clip.
+    Transcript,
     Name,
     Id,
     Languages,
@@ -101,7 +103,9 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
         ("text", Surface::Preview) => {
             Field::new(Kind::Text, "What to say; without it a sentence in the voice's language.", Value::Null)
         }
-        ("text", Surface::Upload) => Field::new(Kind::Text, "What is said in the clip, word for word.", Value::Null),
+        ("text", Surface::Upload) => {
+            Field::new(Kind::Transcript, "What is said in the clip, word for word.", Value::Null)
+        }
         ("text", Surface::Override) => {
             Field::new(Kind::Words, "What is said in the clip; empty: the voice's own text again.", Value::Null)
         }
@@ -109,16 +113,18 @@ fn field(surface: Surface, name: &str) -> Option<Field> {
         (native::REFERENCE_AUDIO, _) => {
             Field::new(Kind::File, "A clip to clone in the place of a voice. Nothing of it is kept.", Value::Null)
         }
-        (native::REFERENCE_TEXT, _) => Field::new(Kind::Text, "What is said in `reference_audio`.", Value::Null),
+        (native::REFERENCE_TEXT, _) => Field::new(Kind::Transcript, "What is said in `reference_audio`.", Value::Null),
         (native::REFERENCE_LANGUAGE, _) => {
             Field::new(Kind::Language, "Of `reference_audio`; without it `language`, else found.", Value::Null)
         }
         ("id", _) => Field::new(Kind::Id, "Of the voice; without it, it is made of `name`.", Value::Null),
         ("name", _) => Field::new(Kind::Name, "For people; without it the id.", Value::Null),
         ("description", _) => Field::new(Kind::Words, "For people.", Value::Null),
-        ("licence", _) => {
-            Field::new(Kind::Name, "SPDX expression: who may use the voice, and how.", json!("NOASSERTION"))
-        }
+        ("licence", _) => Field::new(
+            Kind::Name,
+            "Who may use the voice, and how: an SPDX expression, or in words.",
+            json!("NOASSERTION"),
+        ),
         ("language", Surface::Upload) => {
             Field::new(Kind::Languages, "That the voice speaks, the main one first, parted by commas.", Value::Null)
         }
@@ -223,7 +229,10 @@ fn schema(field: Field, nullable: bool) -> Schema {
     let text = |base: ObjectBuilder| base.schema_type(types(Type::String));
     match field.kind {
         Kind::Text => base.schema_type(SchemaType::new(Type::String)).min_length(Some(1)).into(),
-        Kind::Words => text(base).into(),
+        Kind::Words => text(base).pattern(Some(WORDS)).into(),
+        Kind::Transcript => {
+            base.schema_type(SchemaType::new(Type::String)).min_length(Some(1)).pattern(Some(WORDS)).into()
+        }
         Kind::Name => name_schema(text(base)).into(),
         Kind::Voice if nullable => {
             let id = name_schema(ObjectBuilder::new().schema_type(SchemaType::new(Type::String)));
@@ -262,6 +271,9 @@ fn schema(field: Field, nullable: bool) -> Schema {
 }
 
 /// Without control characters.
+/// No control characters but those that part lines and columns.
+const WORDS: &str = r"^[^\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f]*$";
+
 fn name_schema(base: ObjectBuilder) -> ObjectBuilder {
     base.min_length(Some(1)).max_length(Some(MAX_NAME_CHARS)).pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f]+$"))
 }
