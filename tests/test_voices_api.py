@@ -118,6 +118,24 @@ class TestAdding:
         refused(api.post("/v1/voices", id="low2", engine='{"hibari": {"a": null}}'), 400, "invalid_voice")
         refused(api.post("/v1/voices", id="low2", engine="[]"), 400, "invalid_value")
 
+    def test_hints_that_an_engine_here_refuses_make_no_voice(self, api: Api, hibari: Server) -> None:
+        plain = Api(hibari)
+        for hints, named in [('{"hibari": {"bogus": 3}}', "bogus"),
+                             ('{"hibari": {"pitch_semitones": 99}}', "pitch_semitones")]:  # fmt: skip
+            for path, fields in [("/v1/voices", {"id": "low"}), ("/v1/voices/low", {})]:
+                for audio in (None, clips.wav()):
+                    answer = plain.post(path, audio, engine=hints, **fields, **({"text": TEXT} if audio else {}))
+                    error = refused(answer, 400, "invalid_voice")
+                    assert error["param"] == "engine"
+                    assert named in error["message"]
+        assert "low" not in plain.ids()
+        # Nobody here knows what they mean.
+        assert api.post("/v1/voices", id="low", engine='{"hibari": {"bogus": 3}}').status_code == 201
+        refused(api.post("/v1/voices/low", engine='{"fake": {"refuse": true}}'), 400, "invalid_voice")
+        assert api.http.get("/v1/voices/low").json()["engine"] == {"hibari": {"bogus": 3}}
+        assert api.post("/v1/voices/low", engine='{"fake": {"other": true}}').status_code == 200
+        assert api.speak("low")
+
     def test_a_users_voice_goes_before_a_shipped_one(self, api: Api) -> None:
         shipped = api.speak("heart")
         assert api.add("heart").status_code == 201

@@ -158,6 +158,11 @@ async fn put(app: Arc<App>, id: String, upload: Upload, replace: bool) -> Result
         heard = Some(words);
     }
     speech::complete(&mut draft, own, heard);
+    if draft.hints.is_some() {
+        let (store, id, draft) = (Arc::clone(&store), id.clone(), draft.clone());
+        let voice = form::aside(move || store.draft(&id, draft, replace)).await??;
+        app.speech.check_hints(&voice.into()).await?;
+    }
     let existed = own.is_some();
     let listed = form::aside(move || store.put(&id, draft, replace)).await??;
     let Voice { id, version, .. } = &*listed.voice;

@@ -8,6 +8,7 @@ mod dictation;
 mod dictation_tests;
 mod dispatch;
 mod gauges;
+mod hints;
 mod job;
 mod level;
 mod listener;

@@ -104,22 +104,18 @@ impl Store {
     pub fn put(&self, id: &str, draft: Draft, replace: bool) -> Result<Listed, Error> {
         check_id(id)?;
         let mut disk = self.disk.lock();
-        let own = disk.places.voice(id);
-        if !replace && disk.places.has(id) {
-            return Err(exists(id));
-        }
-        if let Some(clip) = &draft.clip {
-            clip_check::check(clip).map_err(clip_refused)?;
-        }
-        let voice = draft.onto(id, own.as_deref())?;
-        let manifest = manifest::write(&voice).map_err(refused)?;
+        let (voice, manifest) = drafted(&disk, id, draft, replace)?;
         let clip = voice.reference.as_ref().map(|reference| &reference.clip);
-        manifest::parse(id, manifest.as_bytes(), clip.cloned()).map_err(refused)?;
-        if manifest.len() as u64 > folder::MAX_MANIFEST_BYTES {
-            let message = format!("what is told of the voice is longer than {} KiB", folder::MAX_MANIFEST_BYTES >> 10);
-            return Err(Error::invalid("invalid_voice", Some("text"), message));
-        }
         self.write(&mut disk, id, manifest.as_bytes(), clip, replace)
+    }
+
+    /// The voice that `put` would make, if nothing changes meanwhile. Nothing is written.
+    ///
+    /// # Errors
+    /// As `put`, but for `Storage`.
+    pub fn draft(&self, id: &str, draft: Draft, replace: bool) -> Result<Voice, Error> {
+        check_id(id)?;
+        drafted(&self.disk.lock(), id, draft, replace).map(|(voice, _)| voice)
     }
 
     /// A voice's folder from elsewhere, just as it is.
@@ -310,6 +306,26 @@ impl Store {
         disk.told = now;
         new
     }
+}
+
+/// The voice, and its manifest.
+fn drafted(disk: &Disk, id: &str, draft: Draft, replace: bool) -> Result<(Voice, String), Error> {
+    let own = disk.places.voice(id);
+    if !replace && disk.places.has(id) {
+        return Err(exists(id));
+    }
+    if let Some(clip) = &draft.clip {
+        clip_check::check(clip).map_err(clip_refused)?;
+    }
+    let voice = draft.onto(id, own.as_deref())?;
+    let manifest = manifest::write(&voice).map_err(refused)?;
+    let clip = voice.reference.as_ref().map(|reference| reference.clip.clone());
+    let voice = manifest::parse(id, manifest.as_bytes(), clip).map_err(refused)?;
+    if manifest.len() as u64 > folder::MAX_MANIFEST_BYTES {
+        let message = format!("what is told of the voice is longer than {} KiB", folder::MAX_MANIFEST_BYTES >> 10);
+        return Err(Error::invalid("invalid_voice", Some("text"), message));
+    }
+    Ok((voice, manifest))
 }
 
 /// What another program has removed meanwhile is removed.

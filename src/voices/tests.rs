@@ -375,6 +375,29 @@ fn an_override_takes_the_place_of_clip_and_text_until_it_is_cleared() {
 }
 
 #[test]
+fn a_draft_is_the_voice_that_would_be_written() {
+    let root = root();
+    let (store, _) = open(&root.path().join("voices"));
+    let drafted = store.draft("mine", draft(200.0, "One.\nTwo."), false).expect("a voice");
+    assert!(!root.path().join("voices").exists());
+    assert_eq!(drafted.reference, reference(200.0, "One. Two.", None));
+    assert_eq!(*store.put("mine", draft(200.0, "One.\nTwo."), false).expect("added").voice, drafted);
+    assert_eq!(code(store.draft("mine", draft(200.0, "Hi."), false)), "voice_exists");
+    assert_eq!(code(store.draft("No id", draft(200.0, "Hi."), false)), "invalid_id");
+}
+
+#[test]
+fn an_override_of_nothing_is_told_with_its_file() {
+    let root = root();
+    let folder = root.path().join("nobody.override");
+    fs::create_dir(&folder).expect("created");
+    fs::write(folder.join("override.toml"), "text = \"Ho.\"\n").expect("written");
+    let problem = only_problem(&root);
+    assert_eq!(problem.path, Some(folder.join("override.toml")));
+    assert!(problem.to_string().ends_with(" (override_of_nothing)"), "{problem}");
+}
+
+#[test]
 fn what_a_crash_left_is_read_as_it_was_before() {
     let root = root();
     add(&root, ".old-one", &manifest("one"));
