@@ -87,6 +87,14 @@ def measured(sound: Sound, rate_hz: int = RATE_HZ) -> tuple[float, float]:
     return float(found[0][1]), float(found[1][1])
 
 
+def true_peak_dbtp(sound: Sound) -> float:
+    """By the whole spectrum, eightfold: up to the Nyquist frequency, where a meter's short filter reads too little."""
+    size = 1 << (len(sound) + 4_096).bit_length()
+    spectrum = np.fft.rfft(sound.astype(np.float64), size)
+    spectrum[-1] /= 2
+    return float(20 * np.log10(8 * np.abs(np.fft.irfft(spectrum, 8 * size)).max()))
+
+
 def to_noise_db(sound: Sound, expected: Sound, band_hz: float = 3_000.0) -> float:
     """Signal to noise below ``band_hz``, where lossy codecs keep the wave, at the best of all shifts up to 5 ms."""
     size = 2 * max(len(sound), len(expected))
@@ -218,6 +226,16 @@ class TestLoudness:
         plain = samples(hibari, loudness="off", volume=0.25)
         assert np.allclose(samples(hibari, loudness="off", volume=0.125) * 2, plain, atol=1e-6)
         assert np.abs(samples(hibari, volume=4)).max() <= 10 ** (-1 / 20) + 1e-6
+
+    @pytest.mark.parametrize("rate_hz", [8_000, 24_000, 44_100, 48_000])
+    def test_peaks_are_bounded_between_samples_at_every_rate(self, hibari: Server, rate_hz: int) -> None:
+        for voice in ("heart", "finch", "wren"):
+            for volume in (1.5, 4):
+                sound = samples(hibari, voice=voice, volume=volume, sample_rate=rate_hz)
+                assert true_peak_dbtp(sound) <= -0.9, (voice, volume)
+                wav = ask(hibari, response_format="wav", voice=voice, volume=volume, sample_rate=rate_hz).body
+                whole = np.frombuffer(wav[44:], "<i2")
+                assert np.abs(whole.astype(np.int32)).max() <= 10 ** (-1 / 20) * 32_767
 
     def test_settings(self, start: Any) -> None:
         server = start(config="[loudness]\ntarget_lufs = -24.0\n")

@@ -156,7 +156,7 @@ pub async fn answer(app: &Arc<App>, caller: Caller<'_>, call: Call) -> Result<Re
     Ok(if call.wrap != Wrap::Plain || (call.streamed && !is_file) {
         let (first, speaking) =
             if is_file { sound::gathered(app, &call, first, speaking).await? } else { (first, speaking) };
-        let encoding = Encoding::streamed(&app.workers, &call.spec, speaking.sample_rate_hz)?;
+        let encoding = Encoding::streamed(&app.workers, &call.spec, speaking.sample_rate_hz, speaking.ceiling)?;
         let body = Body::from_stream(SoundStream::new(&call, encoding, first, speaking, sent));
         (Extension(LoggedAtEnd), headers, body).into_response()
     } else {

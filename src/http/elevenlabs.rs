@@ -34,6 +34,7 @@ use super::{
 use crate::{
     audio::{
         encode::pcm,
+        limiter,
         resample::{ResampleError, resample},
     },
     error::Error,
@@ -238,7 +239,10 @@ impl Session {
             |error: ResampleError| Error::EngineFailed { engine: speaking.engine.clone(), message: error.to_string() };
         let from_ms = self.samples as f64 * 1e3 / f64::from(speaking.sample_rate_hz.max(1));
         self.samples += sound.len() as u64;
-        let sound = resample(&sound, speaking.sample_rate_hz, rate).map_err(failed)?;
+        let mut sound = resample(&sound, speaking.sample_rate_hz, rate).map_err(failed)?;
+        if let Some(ceiling) = speaking.ceiling.filter(|_| rate != speaking.sample_rate_hz) {
+            sound = limiter::limited(&sound, rate, 1.0, ceiling);
+        }
         let mut bytes = BytesMut::new();
         pcm::s16le_into(&sound, &mut bytes);
         let audio_ms = sound.len() as u64 * 1000 / u64::from(rate.max(1));

@@ -32,23 +32,38 @@ enum State {
 }
 
 impl Encoding {
-    /// Of a stream, at the sound's rate.
+    /// Of a stream, at the sound's rate. `ceiling`: what no peak of it exceeds, and none is to exceed.
     ///
     /// # Errors
     /// A rate that the format cannot be brought to.
-    pub fn streamed(workers: &Arc<Workers>, spec: &Spec, sample_rate_hz: u32) -> Result<Self, Error> {
-        Ok(Self::of(workers, Encoder::streamed(spec, sample_rate_hz)?))
+    pub fn streamed(
+        workers: &Arc<Workers>,
+        spec: &Spec,
+        sample_rate_hz: u32,
+        ceiling: Option<f32>,
+    ) -> Result<Self, Error> {
+        Ok(Self::of(workers, Encoder::streamed(spec, sample_rate_hz)?, ceiling))
     }
 
     /// Of a file of exactly `samples` samples.
     ///
     /// # Errors
     /// As `streamed`.
-    pub fn whole(workers: &Arc<Workers>, spec: &Spec, sample_rate_hz: u32, samples: u64) -> Result<Self, Error> {
-        Ok(Self::of(workers, Encoder::whole(spec, sample_rate_hz, samples)?))
+    pub fn whole(
+        workers: &Arc<Workers>,
+        spec: &Spec,
+        sample_rate_hz: u32,
+        ceiling: Option<f32>,
+        samples: u64,
+    ) -> Result<Self, Error> {
+        Ok(Self::of(workers, Encoder::whole(spec, sample_rate_hz, samples)?, ceiling))
     }
 
-    fn of(workers: &Arc<Workers>, encoder: Encoder) -> Self {
+    fn of(workers: &Arc<Workers>, encoder: Encoder, ceiling: Option<f32>) -> Self {
+        let encoder = match ceiling {
+            Some(ceiling) => encoder.limited(ceiling),
+            None => encoder,
+        };
         Self { workers: Arc::clone(workers), state: State::Idle(Box::new(encoder)) }
     }
 

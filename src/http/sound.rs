@@ -251,7 +251,7 @@ pub async fn whole(
         chunks = vec![levelled(app, call.level, chunks, speaking.sample_rate_hz).await?];
     }
     let samples = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let mut encoding = Encoding::whole(&app.workers, &call.spec, speaking.sample_rate_hz, samples)?;
+    let mut encoding = Encoding::whole(&app.workers, &call.spec, speaking.sample_rate_hz, speaking.ceiling, samples)?;
     let mut bytes = BytesMut::with_capacity(call.spec.expected_bytes(samples, speaking.sample_rate_hz));
     for chunk in chunks.into_iter().map(Some).chain([None]) {
         encoding.push(chunk);

@@ -168,10 +168,10 @@ impl Context {
 
     fn begun(&self, at: Instant, told: &mut Told) -> Result<(), Error> {
         let Some(speaking) = self.narration.speaking() else { return Ok(()) };
-        let Speaking { engine, voice, seed, cached, sample_rate_hz, .. } = speaking;
+        let Speaking { engine, voice, seed, cached, sample_rate_hz, ceiling, .. } = speaking;
         told.begun_at = Some(at);
         told.sample_rate_hz = *sample_rate_hz;
-        told.encoding = Some(Encoding::streamed(&self.workers, &self.spec, *sample_rate_hz)?);
+        told.encoding = Some(Encoding::streamed(&self.workers, &self.spec, *sample_rate_hz, *ceiling)?);
         let started = Outgoing::Started {
             context: &self.name,
             engine,

@@ -145,15 +145,16 @@ impl Speech {
 
     /// Has `speaking` brought to `level`, but for what can be measured only when it is whole.
     pub(super) async fn set_level(&self, speaking: &mut Speaking, level: &Level, voice: &Arc<Voice>) {
+        let ceiling = loudness::amplitude(self.config.loudness.true_peak_dbtp);
         if self.loudness(level) == Loudness::File {
+            speaking.ceiling = Some(ceiling);
             return;
         }
         let gain = match self.links.iter().find(|link| link.name == speaking.engine) {
             Some(link) => self.gain(level, link, voice).await,
             None => 1.0,
         };
-        let ceiling = loudness::amplitude(self.config.loudness.true_peak_dbtp);
-        speaking.set_leveller(Leveller::new(speaking.sample_rate_hz, gain * level.volume, ceiling));
+        speaking.set_leveller(Leveller::new(speaking.sample_rate_hz, gain * level.volume, ceiling), ceiling);
     }
 
     async fn voice_gain(&self, link: &Arc<Link>, voice: &Arc<Voice>) -> f32 {

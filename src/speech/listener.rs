@@ -23,6 +23,8 @@ pub struct Speaking {
     pub cached: bool,
     /// Segments in all; of speech whose text still comes, those that there were at its beginning.
     pub segments: usize,
+    /// The highest amplitude that is to be sent, at any rate. None: as the engine makes it.
+    pub ceiling: Option<f32>,
     source: Source,
     /// None: it goes out as it is.
     leveller: Option<Leveller>,
@@ -58,6 +60,7 @@ impl Speaking {
             cached: true,
             segments: spoken.segment_ends.len(),
             source: Source::Kept { spoken, next: 0, caption: 0 },
+            ceiling: None,
             leveller: None,
         }
     }
@@ -75,6 +78,7 @@ impl Speaking {
             cached: false,
             segments: job.segments(),
             source: Source::Live(Ear { job: Arc::clone(job), id, changed, shelf: Arc::clone(shelf) }),
+            ceiling: None,
             leveller: None,
         })
     }
@@ -95,7 +99,8 @@ impl Speaking {
     }
 
     /// Before anything is read.
-    pub(super) fn set_leveller(&mut self, leveller: Option<Leveller>) {
+    pub(super) fn set_leveller(&mut self, leveller: Option<Leveller>, ceiling: f32) {
+        self.ceiling = leveller.as_ref().map(|_| ceiling);
         self.leveller = leveller;
     }
 

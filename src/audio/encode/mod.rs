@@ -22,7 +22,10 @@ pub use file::{encode_file, wav_file};
 pub use format::{Format, Spec};
 pub use workers::{Encoded, Pieces, Workers};
 
-use super::resample::{Quality, ResampleError, Resampler};
+use super::{
+    limiter::Limiter,
+    resample::{Quality, ResampleError, Resampler},
+};
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum EncodeError {
@@ -56,6 +59,10 @@ pub struct Encoder {
     /// None: the sound has the format's rate already.
     resampler: Option<Resampler>,
     resampled: Vec<f32>,
+    /// Behind the resampler. None: it goes out as it is.
+    limiter: Option<Limiter>,
+    limited: Vec<f32>,
+    rate_hz: u32,
     light: bool,
 }
 
@@ -101,7 +108,15 @@ impl Encoder {
             Format::Mp3 => Box::new(mp3::Mp3::new(rate_hz, spec.bitrate_bps(rate_hz), samples.is_some())?),
         };
         let light = spec.format.is_light() && resampler.is_none();
-        Ok(Self { codec, resampler, resampled: Vec::new(), light })
+        Ok(Self { codec, resampler, resampled: Vec::new(), limiter: None, limited: Vec::new(), rate_hz, light })
+    }
+
+    /// For sound that has no peak above `ceiling`, so that it has none at the format's rate either: what is left out on the
+    /// way to another rate may have kept a peak down.
+    #[must_use]
+    pub fn limited(mut self, ceiling: f32) -> Self {
+        self.limiter = self.resampler.as_ref().map(|_| Limiter::new(self.rate_hz, 1.0, ceiling));
+        self
     }
 
     /// It takes microseconds, so that it is not worth another thread.
@@ -126,15 +141,19 @@ impl Encoder {
     /// # Errors
     /// As `encode`.
     pub fn encode_into(&mut self, pcm: &[f32], bytes: &mut BytesMut) -> Result<(), EncodeError> {
-        match &mut self.resampler {
-            Some(resampler) => {
-                self.resampled.clear();
-                resampler.push(pcm, &mut self.resampled);
-                // Before there is sound there is no header.
-                if self.resampled.is_empty() { Ok(()) } else { self.codec.encode(&self.resampled, bytes) }
+        let Some(resampler) = &mut self.resampler else { return self.codec.encode(pcm, bytes) };
+        self.resampled.clear();
+        resampler.push(pcm, &mut self.resampled);
+        let sound = match &mut self.limiter {
+            Some(limiter) => {
+                self.limited.clear();
+                limiter.push(&self.resampled, &mut self.limited);
+                &self.limited
             }
-            None => self.codec.encode(pcm, bytes),
-        }
+            None => &self.resampled,
+        };
+        // Before there is sound there is no header.
+        if sound.is_empty() { Ok(()) } else { self.codec.encode(sound, bytes) }
     }
 
     /// Puts the rest behind what `bytes` holds. Nothing may be encoded after it.
@@ -145,7 +164,14 @@ impl Encoder {
         if let Some(mut resampler) = self.resampler.take() {
             self.resampled.clear();
             resampler.finish(&mut self.resampled);
-            self.codec.encode(&self.resampled, bytes)?;
+            if let Some(mut limiter) = self.limiter.take() {
+                self.limited.clear();
+                limiter.push(&self.resampled, &mut self.limited);
+                limiter.finish(&mut self.limited);
+                self.codec.encode(&self.limited, bytes)?;
+            } else {
+                self.codec.encode(&self.resampled, bytes)?;
+            }
         }
         self.codec.finish(bytes)
     }

@@ -3,7 +3,11 @@ use md5::Digest;
 use proptest::prelude::*;
 
 use super::*;
-use crate::audio::decode::{self, Limits};
+use crate::audio::{
+    decode::{self, Limits},
+    limiter::{self, tests::true_peak_dbtp},
+    loudness,
+};
 
 const RATE_HZ: u32 = 24_000;
 
@@ -20,7 +24,10 @@ fn sound(samples: usize) -> Vec<f32> {
 }
 
 fn streamed(spec: &Spec, sound: &[f32], cuts: &[usize]) -> Vec<u8> {
-    let mut encoder = Encoder::streamed(spec, RATE_HZ).expect("an encoder");
+    streamed_by(Encoder::streamed(spec, RATE_HZ).expect("an encoder"), sound, cuts)
+}
+
+fn streamed_by(mut encoder: Encoder, sound: &[f32], cuts: &[usize]) -> Vec<u8> {
     let (mut bytes, mut rest, mut cuts) = (BytesMut::new(), sound, cuts.iter().cycle());
     while !rest.is_empty() {
         let (now, later) = rest.split_at(cuts.next().map_or(rest.len(), |cut| (*cut).min(rest.len())));
@@ -53,6 +60,36 @@ fn header_bytes(format: Format) -> usize {
         Format::WavF32 => 58,
         Format::Flac => 42,
         _ => 0,
+    }
+}
+
+#[test]
+fn peaks_stay_below_the_ceiling_at_another_rate() {
+    let ceiling = loudness::amplitude(-1.0);
+    // A band-limited square wave: its overtones keep its peaks down, and are not there at 8 kHz.
+    let square = |index: usize| {
+        let phase = index as f32 * std::f32::consts::TAU * 1_500.0 / RATE_HZ as f32;
+        [1.0, 3.0, 5.0, 7.0].iter().map(|harmonic| (phase * harmonic + 0.01).sin() * 2.0 / harmonic).sum::<f32>()
+    };
+    let loud: Vec<f32> = (0..12_000).map(square).collect();
+    let loud = limiter::limited(&loud, RATE_HZ, 1.0, ceiling);
+    let peak = |encoder: Encoder, cuts: &[usize]| {
+        let bytes = streamed_by(encoder, &loud, cuts);
+        let samples: Vec<f32> =
+            bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
+        (true_peak_dbtp(&samples), samples)
+    };
+    for rate_hz in [8_000, 16_000, 48_000] {
+        let spec = Spec { sample_rate_hz: Some(rate_hz), ..Format::PcmF32.into() };
+        let encoder = || Encoder::streamed(&spec, RATE_HZ).expect("an encoder");
+        let (free, plain) = peak(encoder(), &[]);
+        assert!(rate_hz > 8_000 || free > -0.6, "{rate_hz}: {free} needs no limit");
+        let (limited, whole) = peak(encoder().limited(ceiling), &[]);
+        assert!(limited <= -0.9, "{rate_hz}: {limited}");
+        assert_eq!(whole.len(), plain.len());
+        assert_eq!(peak(encoder().limited(ceiling), &[1, 480, 3_001]).1, whole);
+        // Nothing changes where nothing is above it.
+        assert_eq!(peak(encoder().limited(4.0), &[]).1, plain);
     }
 }
 
