@@ -93,10 +93,23 @@ impl Peaks {
     }
 }
 
+/// Some sums at a time, which stay in registers.
 fn convolve(out: &mut [f32], taps: &[f32], near: &[f32]) {
-    for (offset, tap) in taps.iter().enumerate() {
-        for (sum, sample) in out.iter_mut().zip(&near[offset..]) {
-            *sum += tap * sample;
+    const LANES: usize = 16;
+    for (part, some) in out.chunks_mut(LANES).enumerate() {
+        let near = &near[part * LANES..];
+        if some.len() == LANES {
+            let mut sums = [0.0f32; LANES];
+            for (tap, window) in taps.iter().zip(near.windows(LANES)) {
+                for (sum, sample) in sums.iter_mut().zip(window) {
+                    *sum += tap * sample;
+                }
+            }
+            some.copy_from_slice(&sums);
+        } else {
+            for (at, sum) in some.iter_mut().enumerate() {
+                *sum = taps.iter().zip(&near[at..]).fold(0.0, |sum, (tap, sample)| sum + tap * sample);
+            }
         }
     }
 }
