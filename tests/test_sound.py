@@ -19,7 +19,7 @@ import pytest
 import soundfile
 from harness import Reply, Server
 from harness import run as program
-from ishowtts import AudioError, Speaker, audio
+from ishowtts import AudioError, Speaker, SpeechError, audio
 from websockets.sync.client import connect
 
 Sound = npt.NDArray[np.float32]
@@ -379,9 +379,9 @@ class TestPython:
         with Speaker("fake") as speaker:
             speech = speaker.speak("One is the first sentence here.")
             half = speaker.speak("One is the first sentence here.", volume=0.5)
-            with pytest.raises(ValueError, match="volume"):
+            with pytest.raises(SpeechError, match="volume"):
                 speaker.speak("Hi.", volume=0)
-            with pytest.raises(ValueError, match="loudness"):
+            with pytest.raises(SpeechError, match="loudness"):
                 speaker.speak("Hi.", loudness="file")  # type: ignore[arg-type]
         assert np.allclose(half.samples * 2, speech.samples, atol=1e-4)
         for suffix in (".wav", ".flac", ".mp3", ".opus", ".ogg"):

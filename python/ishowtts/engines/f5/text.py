@@ -7,6 +7,7 @@ Pure functions, safe on any thread. pypinyin and rjieba are imported with the fi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -193,9 +194,10 @@ def check_duration(fix_duration_s: float | None, reference_samples: int, text: s
     # The model's own two frames at the seam are not speech.
     needed_s = reference_s + letters * LEAST_MS_PER_LETTER / 1e3 / speed + 2 * HOP_SAMPLES / SAMPLE_RATE_HZ
     if fix_duration_s < needed_s:
+        least_s = math.ceil(needed_s * 10) / 10
         raise InvalidSetting(
             f"fix_duration is the time of reference and speech together: the reference alone is {reference_s:.1f} s "
-            f"long, so {fix_duration_s:g} s leave too little to say {letters} letters; give {needed_s:.1f} at least"
+            f"long, so {fix_duration_s:g} s leave too little to say {letters} letters; give {least_s} at least"
         )
 
 
