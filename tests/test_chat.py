@@ -199,7 +199,7 @@ def test_one_overlay_speaks_and_another_takes_over(server: Server) -> None:
         left = time.perf_counter()
         one.close()
         assert two.next("role")["speaking"] is True
-        assert time.perf_counter() - left > 1.5, "it had time to come back"
+        assert 1.5 < time.perf_counter() - left < 10, "it had time to come back, and no more"
         assert two.next("item")["id"] == item["id"]
         # The first one was only cut off, and played it to its end.
         assert ack(server, item["id"], "finished", "one")["counted"]

@@ -24,6 +24,7 @@ pytest.importorskip("pypinyin")
 
 import f5_model  # noqa: E402
 from f5_model import Small, segment  # noqa: E402
+from harness import steadily  # noqa: E402
 from ishowtts.engine import Admitted, Chunk, Conditioning, Engine, Pcm, Segment  # noqa: E402
 from ishowtts.engines.f5 import memory, params, warm_up  # noqa: E402
 from ishowtts.engines.f5 import output as outputs  # noqa: E402
@@ -861,11 +862,15 @@ import ishowtts.engines.f5.engine
 import ishowtts.engines.f5
 print(time.process_time() - started, [n for n in sys.modules if n.startswith("ishowtts._native")])
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds, _, rest = done.stdout.partition(" ")
-        assert rest.strip() == "[]"
+
+        def seconds() -> float:
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            taken, _, rest = done.stdout.partition(" ")
+            assert rest.strip() == "[]"
+            return float(taken)
+
         # Of a core, not of the clock: other tests run beside this one.
-        assert float(seconds) < 3.0
+        assert steadily(seconds, lambda taken: taken < 0.3) < 0.3
 
 
 @pytest.mark.parametrize(("file", "option"), [("model.safetensors", "checkpoint"), ("pytorch_model.bin", "vocoder")])

@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message as Frame};
 
 use super::*;
@@ -97,19 +97,29 @@ async fn a_reconnect_loses_nothing() {
     assert!(matches!(*listening.handle.state().borrow(), State::Connected { .. }));
 }
 
+/// A connection that RECONNECT has ended, and its successor, which is in the channel.
+async fn relieved(listener: &TcpListener) -> (WebSocketStream<TcpStream>, WebSocketStream<TcpStream>) {
+    let mut old = accept(listener).await;
+    admit(&mut old).await;
+    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
+    let mut new = accept(listener).await;
+    admit(&mut new).await;
+    (old, new)
+}
+
+async fn until_left(old: &mut WebSocketStream<TcpStream>) {
+    let left = async { while let Some(Ok(_)) = old.next().await {} };
+    tokio::time::timeout(10 * LINGER, left).await.expect("it is left");
+}
+
 #[tokio::test]
 async fn an_old_connection_is_left_in_the_end() {
     let (listener, address) = server().await;
     let mut listening = listen(&address);
-    let mut old = accept(&listener).await;
-    admit(&mut old).await;
-    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
-    let mut new = accept(&listener).await;
-    admit(&mut new).await;
+    let (mut old, mut new) = relieved(&listener).await;
     say(&mut new, &message("1", "one")).await;
     assert_eq!(listening.message().await.text, "one");
-    let left = async { while let Some(Ok(_)) = old.next().await {} };
-    tokio::time::timeout(10 * LINGER, left).await.expect("it is left");
+    until_left(&mut old).await;
     say(&mut new, &message("2", "two")).await;
     assert_eq!(listening.message().await.text, "two");
 }
@@ -118,17 +128,12 @@ async fn an_old_connection_is_left_in_the_end() {
 async fn what_a_banned_user_said_does_not_come_late() {
     let (listener, address) = server().await;
     let mut listening = listen(&address);
-    let mut old = accept(&listener).await;
-    admit(&mut old).await;
-    say(&mut old, ":tmi.twitch.tv RECONNECT\r\n").await;
-    let mut new = accept(&listener).await;
-    admit(&mut new).await;
+    let (mut old, mut new) = relieved(&listener).await;
     say(&mut new, "@target-user-id=1 :tmi.twitch.tv CLEARCHAT #bar :u\r\n").await;
     assert!(matches!(listening.event().await, Event::UserRemoved { .. }));
     // It may have been left already.
     let _ = old.send(Frame::text(message("late", "late"))).await;
-    let left = async { while let Some(Ok(_)) = old.next().await {} };
-    tokio::time::timeout(LINGER / 2, left).await.expect("it is left at once");
+    until_left(&mut old).await;
     say(&mut new, &message("1", "one")).await;
     assert_eq!(listening.message().await.text, "one");
 }

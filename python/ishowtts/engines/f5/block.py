@@ -5,6 +5,7 @@ Source: ``DiTBlock`` and ``AttnProcessor`` in ``f5_tts/model/modules.py`` of f5-
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -68,7 +69,7 @@ class Block(Protocol):
     def __call__(self, hidden: torch.Tensor, vectors: Vectors, pack: Pack) -> torch.Tensor: ...
 
 
-class _Layer:
+class _Layer(ABC):
     """What both kinds share."""
 
     def __init__(
@@ -97,8 +98,9 @@ class _Layer:
         linears = (self._qkv, self._out, self._widen, self._narrow)
         self.nbytes: int = sum(linear.nbytes for linear in linears)
 
+    @abstractmethod
     def _linear(self, weight: torch.Tensor, bias: torch.Tensor) -> Any:
-        raise NotImplementedError
+        """The kind of product that this layer is made of."""
 
     def _heads(self, qkv: torch.Tensor, pack: Pack) -> torch.Tensor:
         """Attention from the projections, ``[tokens, 3 * inner]`` to ``[tokens, inner]``."""
