@@ -26,6 +26,7 @@ import f5_scheduling
 import f5_upstream
 import numpy as np
 import torch
+from figures import keep
 from ishowtts.engine import Segment, Voice
 from ishowtts.engines.f5 import dit as dits
 from ishowtts.engines.f5 import memory, precision, text, vocos_onnx
@@ -452,6 +453,9 @@ def main() -> int:
     if not f5_upstream.available():
         print("the packages f5-tts and vocos are not installed here; --device-pack takes them along", file=sys.stderr)
         return 1
+    unknown = sorted(set(chosen.only.split(",")) - set(PARTS))
+    if unknown:
+        parser.error(f"--only takes {', '.join(PARTS)}, not {', '.join(unknown)}")
     torch.set_num_threads(chosen.threads)
     # As the engine does when it loads; upstream, in the same process, gains by it too.
     memory.keep_freed()
@@ -460,11 +464,7 @@ def main() -> int:
         for name in chosen.only.split(","):
             print(f"{name} …", file=sys.stderr)
             bench.figures[name] = globals()[name](bench)
-    document = json.dumps(bench.figures, indent=2, ensure_ascii=False)
-    if chosen.json:
-        chosen.json.write_text(document + "\n", "utf-8")
-    else:
-        print(document)
+    keep(bench.figures, chosen.json)
     return 0
 
 

@@ -11,7 +11,6 @@ the full size too.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from figures import keep
 
 if TYPE_CHECKING:
     from ishowtts.engine import Conditioning
@@ -415,11 +416,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="of arrivals, for each of the three")
     parser.add_argument("--json", type=Path, help="where the figures go; standard output without it")
     chosen = parser.parse_args()
-    document = json.dumps(measure_small(chosen.load, chosen.seconds), indent=1)
-    if chosen.json:
-        chosen.json.write_text(document + "\n", "utf-8")
-    else:
-        print(document)
+    keep(measure_small(chosen.load, chosen.seconds), chosen.json)
     return 0
 
 

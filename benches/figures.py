@@ -1,8 +1,10 @@
-"""Statistics of paired measurements."""
+"""Statistics of paired measurements, and where they go."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,3 +53,12 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
         for pairs in ([*zip(row, widths, strict=True)] for row in cells)
     ]
     return "\n".join(["", title, lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def keep(figures: object, path: Path | None) -> None:
+    """In a file, as JSON; without one on standard output."""
+    document = json.dumps(figures, indent=2, ensure_ascii=False)
+    if path:
+        path.write_text(document + "\n", "utf-8")
+    else:
+        print(document)
