@@ -58,6 +58,86 @@ def test_a_table_is_what_each_request_has_by_itself() -> None:
     assert looked_up.rows[looked_up.index].equal(copied)  # type: ignore[arg-type]
 
 
+needs_packed = pytest.mark.skipif(
+    not linear.can_pack_int8(torch.float32), reason="this CPU's torch has no packed int8 products"
+)
+
+
+class TestPackedInt8:
+    """oneDNN's products in reordered weights are those of the plain ones."""
+
+    @staticmethod
+    def both(dtype: torch.dtype) -> tuple[linear.PackedInt8Linear, linear.Int8Linear]:
+        noise = torch.Generator().manual_seed(0)
+        weight, bias = torch.randn(48, 32, generator=noise), torch.randn(48, generator=noise)
+        return linear.PackedInt8Linear(weight, bias, dtype), linear.Int8Linear(weight, bias, torch.device("cpu"))
+
+    @needs_packed
+    @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+    @pytest.mark.parametrize("tokens", [1, 7, 200])
+    def test_give_what_the_plain_ones_give(self, dtype: torch.dtype, bound: float, tokens: int) -> None:
+        packed, plain = self.both(dtype)
+        y = torch.randn(tokens, 32, generator=torch.Generator().manual_seed(1))
+        products = []
+        for product in (packed, plain):
+            integers, scale = elementwise.EAGER.quantise(y, product.kind)
+            products.append(elementwise.EAGER.dequantise(product(integers), scale, product.scale, product.bias, dtype))
+        found, wanted = (made.float() for made in products)
+        assert float((found - wanted).abs().max() / wanted.abs().max()) < bound
+        assert packed.nbytes < plain.nbytes + 1024
+
+    def test_are_left_where_they_are_wrong_slow_or_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        cpu, weight = torch.device("cpu"), torch.randn(16, 16)
+
+        class Sixteen(linear.PackedInt8Linear):
+            """Sums end at 16 bits, as on processors without an instruction of their own."""
+
+            def __call__(self, quantised: torch.Tensor) -> torch.Tensor:
+                return super().__call__(quantised).clamp(max=32767 * float(self._rows.max()))
+
+        class Slow(linear.PackedInt8Linear):
+            def __call__(self, quantised: torch.Tensor) -> torch.Tensor:
+                for _ in range(3000):
+                    super().__call__(quantised)
+                return super().__call__(quantised)
+
+        class Missing(linear.PackedInt8Linear):
+            def __init__(self, *_: object) -> None:
+                raise AttributeError("no such operator")
+
+        try:
+            for kind in (Sixteen, Slow, Missing):
+                monkeypatch.setattr(linear, "PackedInt8Linear", kind)
+                linear.can_pack_int8.cache_clear()
+                assert isinstance(linear.int8_linear(weight, None, torch.float32, cpu), linear.Int8Linear), kind
+        finally:
+            linear.can_pack_int8.cache_clear()
+
+
+def test_some_tokens_at_a_time_give_what_all_give_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = torch.Generator().manual_seed(0)
+    h, y = torch.randn(23, 16, generator=noise), torch.randn(23, 16, generator=noise).bfloat16()
+    scale, shift, bias = (torch.randn(16, generator=noise) for _ in range(3))
+    products, token = torch.randint(-999, 999, (23, 16), generator=noise, dtype=torch.int32), torch.rand(23, 1)
+    ops, kind = elementwise.EAGER, torch.uint8
+
+    def everything() -> list[torch.Tensor]:
+        return [
+            ops.norm(h, scale, shift, torch.bfloat16),
+            ops.gate(h.clone(), y, scale),
+            *ops.norm_quantise(h, scale, shift, kind),
+            *ops.quantise(y, kind),
+            ops.dequantise(products, token, scale, bias, torch.bfloat16),
+            ops.dequantise_gate(h.clone(), products, token, None, bias, scale),
+            *ops.dequantise_gelu_quantise(products, token, scale, bias, kind),
+        ]
+
+    together = everything()
+    monkeypatch.setattr(elementwise, "_TOKENS_AT_ONCE", 5)
+    for found, wanted in zip(everything(), together, strict=True):
+        assert torch.equal(found, wanted)
+
+
 needs_fp8 = pytest.mark.skipif(
     not linear.can_fp8(torch.device("cpu")), reason="this torch has no float8 products on the CPU"
 )

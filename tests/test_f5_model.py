@@ -380,8 +380,8 @@ class TestElementwise:
             (plain.norm_quantise(h, scale, shift, torch.int8), eager.norm_quantise(h, scale, shift, torch.int8)),
             (plain.quantise(y, torch.int8), eager.quantise(y, torch.int8)),
             (
-                plain.dequantise_gelu_quantise(products, token, row, bias),
-                eager.dequantise_gelu_quantise(products, token, row, bias),
+                plain.dequantise_gelu_quantise(products, token, row, bias, torch.int8),
+                eager.dequantise_gelu_quantise(products, token, row, bias, torch.int8),
             ),
         ]
         for found, wanted in pairs:

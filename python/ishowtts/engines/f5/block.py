@@ -17,7 +17,7 @@ from ishowtts.engines.f5 import attention
 from ishowtts.engines.f5.attention import Attention
 from ishowtts.engines.f5.config import Architecture
 from ishowtts.engines.f5.elementwise import LOG2_E, Elementwise, Lookup
-from ishowtts.engines.f5.linear import Fp8Linear, Int8Linear, Linear
+from ishowtts.engines.f5.linear import Fp8Linear, Int8Linear, Linear, PackedInt8Linear, int8_linear
 from ishowtts.engines.f5.pack import Pack, Span
 from ishowtts.engines.f5.precision import Precision
 
@@ -143,12 +143,12 @@ class FloatBlock(_Layer):
 class Int8Block(_Layer):
     """int8 products with a scale a token; attention in the half precision of the device."""
 
-    def _linear(self, weight: torch.Tensor, bias: torch.Tensor) -> Int8Linear:
-        return Int8Linear(weight, bias, self._device)
+    def _linear(self, weight: torch.Tensor, bias: torch.Tensor) -> Int8Linear | PackedInt8Linear:
+        return int8_linear(weight, bias, self._dtype, self._device)
 
     def __call__(self, hidden: torch.Tensor, vectors: Vectors, pack: Pack) -> torch.Tensor:
         ops, qkv, out, widen, narrow = self._ops, self._qkv, self._out, self._widen, self._narrow
-        kind = torch.int8
+        kind = qkv.kind
 
         def gated(h: torch.Tensor, y: torch.Tensor, scale: torch.Tensor, m: torch.Tensor, linear: Any, at: int) -> Any:
             return ops.dequantise_gate(h, y, scale, linear.scale, linear.bias, m[at])
@@ -160,7 +160,7 @@ class Int8Block(_Layer):
         y, scale = ops.quantise(y, kind)
         hidden = vectors.each(lambda h, y, s, m: gated(h, y, s, m, out, _GATE_ATTENTION), hidden, out(y), scale)
         y, scale = vectors.each(lambda h, m: ops.norm_quantise(h, m[_SCALE_FF], m[_SHIFT_FF], kind), hidden)
-        y, scale = ops.dequantise_gelu_quantise(widen(y), scale, widen.scale, widen.bias)
+        y, scale = ops.dequantise_gelu_quantise(widen(y), scale, widen.scale, widen.bias, kind)
         done: torch.Tensor = vectors.each(
             lambda h, y, s, m: gated(h, y, s, m, narrow, _GATE_FF), hidden, narrow(y), scale
         )

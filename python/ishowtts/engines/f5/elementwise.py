@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +28,15 @@ LEAST_SCALE = 1e-8
 GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
 GELU_CUBE = 0.044715 * GELU_SLOPE
 LOG2_E = math.log2(math.e)
-_TOKENS_AT_ONCE = 256
+_TOKENS_AT_ONCE = 768
 
 Quantised = tuple[torch.Tensor, torch.Tensor]
-"""Tokens in int8 or float8 and float32 scales ``[tokens, 1]``."""
-GREATEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0}
+"""Tokens in int8, in uint8 (the same integers with 128 added) or in float8, and float32 scales ``[tokens, 1]``."""
+GREATEST = {torch.int8: 127.0, torch.uint8: 127.0, torch.float8_e4m3fn: 448.0}
+
+
+Row: TypeAlias = "torch.Tensor | None"
+"""Float32 scales of the weights' rows, ``[dim]``."""
 
 
 @dataclass(frozen=True)
@@ -57,82 +61,149 @@ class Elementwise:
     """``h + y * gate``; may write into ``h``."""
     norm_quantise: Callable[[torch.Tensor, Any, Any, torch.dtype], Quantised]
     quantise: Callable[[torch.Tensor, torch.dtype], Quantised]
-    """To int8 or float8, a scale a token."""
-    dequantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.dtype], torch.Tensor]
-    """int32 products to ``dtype``: by the token's scale and the row's, biased."""
-    dequantise_gate: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, Any], torch.Tensor]
+    """To integers or float8, a scale a token."""
+    dequantise: Callable[[torch.Tensor, torch.Tensor, Row, torch.Tensor, torch.dtype], torch.Tensor]
+    """Products to ``dtype``: by the token's scale and the row's (None: they have that), biased. May write into them."""
+    dequantise_gate: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Row, torch.Tensor, Any], torch.Tensor]
     """May write into ``h``, as ``gate``."""
-    dequantise_gelu_quantise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], Quantised]
+    dequantise_gelu_quantise: Callable[[torch.Tensor, torch.Tensor, Row, torch.Tensor, torch.dtype], Quantised]
     looks_up: bool = False
     """Whether modulations may come as :class:`Lookup`."""
     compiled: bool = False
     """Whether torch's compiler made any of them."""
 
 
+def _parts(out: torch.Tensor, *tensors: torch.Tensor) -> Iterable[tuple[torch.Tensor, ...]]:
+    """Some tokens of each at a time on a CPU, where what one operator makes is in the cache for the next; elsewhere
+    all of them."""
+    together = (out, *tensors)
+    if out.device.type != "cpu":
+        return [together]
+    return zip(*(tensor.split(_TOKENS_AT_ONCE) for tensor in together), strict=True)
+
+
 def _norm(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    dim = h.shape[-1:]
-    if scale.ndim == 1 and dtype != h.dtype and h.device.type == "cpu":
-        # Some tokens at a time: their norms are in the cache when they are rounded.
-        out = torch.empty(h.shape, dtype=dtype)
-        for some, rounded in zip(h.split(_TOKENS_AT_ONCE), out.split(_TOKENS_AT_ONCE), strict=True):
-            rounded.copy_(F.layer_norm(some, dim, scale, shift, EPSILON))
-        return out
-    if scale.ndim == 1:
-        return F.layer_norm(h, dim, scale, shift, EPSILON).to(dtype)
-    return torch.addcmul(shift, F.layer_norm(h, dim, None, None, EPSILON), scale).to(dtype)
+    if scale.ndim > 1:
+        return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:], None, None, EPSILON), scale).to(dtype)
+    if dtype == h.dtype:
+        return F.layer_norm(h, h.shape[-1:], scale, shift, EPSILON)
+    out = torch.empty(h.shape, dtype=dtype, device=h.device)
+    for rounded, some in _parts(out, h):
+        rounded.copy_(F.layer_norm(some, h.shape[-1:], scale, shift, EPSILON))
+    return out
 
 
 def _rope(qkv: torch.Tensor, cis: torch.Tensor, heads: int, positioned: int) -> torch.Tensor:
-    # Heads apart first: what then turns them, one complex product for all pairs, reads and writes one behind the other.
-    out = qkv.view(qkv.shape[0], 3, heads, -1).permute(1, 2, 0, 3).contiguous()
+    # Heads apart with the widening: what then turns them, one complex product for all pairs, reads and writes one
+    # behind the other.
+    parts = qkv.view(qkv.shape[0], 3, heads, -1).permute(1, 2, 0, 3)
+    out = torch.empty(parts.shape, dtype=qkv.dtype, device=qkv.device)
     turns = torch.view_as_complex(cis)
-    for part in out[:2, :positioned]:
-        turned = part.to(torch.float32, copy=True)
-        torch.view_as_complex(turned.view(*turned.shape[:2], -1, 2)).mul_(turns)
-        part.copy_(turned)
+    turned = torch.empty(parts[0, :positioned].shape, device=qkv.device)
+    pairs = torch.view_as_complex(turned.view(*turned.shape[:2], -1, 2))
+    for part, placed in zip(parts[:2], out[:2], strict=True):
+        turned.copy_(part[:positioned])
+        pairs.mul_(turns)
+        placed[:positioned].copy_(turned)
+        if positioned < heads:
+            placed[positioned:].copy_(part[positioned:])
+    out[2].copy_(parts[2])
     return out
 
 
 def _gate(h: torch.Tensor, y: torch.Tensor, gate: torch.Tensor) -> torch.Tensor:
-    return h.addcmul_(y.float(), gate)
+    if gate.ndim > 1:
+        return h.addcmul_(y.float(), gate)
+    for some, added in _parts(h, y):
+        some.addcmul_(added.float(), gate)
+    return h
 
 
-def _quantise(y: torch.Tensor, kind: torch.dtype) -> Quantised:
-    y = y.float()
+def _to_integers(y: torch.Tensor, kind: torch.dtype) -> Quantised:
+    """Of float32, or to float8."""
     # Two readings cost less than the absolute values' writing.
     furthest = torch.maximum(y.amax(-1, keepdim=True), -y.amin(-1, keepdim=True))
     scale = furthest.clamp(min=LEAST_SCALE) / GREATEST[kind]
     scaled = y / scale
-    return (scaled.round_() if kind == torch.int8 else scaled).to(kind), scale
+    if kind == torch.float8_e4m3fn:
+        return scaled.to(kind), scale
+    return (scaled.round_() if kind == torch.int8 else scaled.round_().add_(128)).to(kind), scale
+
+
+def _quantised_by_parts(made: Callable[..., torch.Tensor], kind: torch.dtype, *tensors: torch.Tensor) -> Quantised:
+    """Of what ``made`` makes of some tokens of ``tensors``, all of one width."""
+    first = tensors[0]
+    out = torch.empty(first.shape, dtype=kind, device=first.device)
+    scales = torch.empty(first.shape[0], 1, device=first.device)
+    for some, some_scales, *parts in _parts(out, scales, *tensors):
+        integers, scale = _to_integers(made(*parts), kind)
+        some.copy_(integers)
+        some_scales.copy_(scale)
+    return out, scales
+
+
+def _quantise(y: torch.Tensor, kind: torch.dtype) -> Quantised:
+    return _quantised_by_parts(torch.Tensor.float, kind, y)
+
+
+def _quantise_plain(y: torch.Tensor, kind: torch.dtype) -> Quantised:
+    return _to_integers(y.float(), kind)
 
 
 def _norm_quantise(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, kind: torch.dtype) -> Quantised:
-    return _quantise(_norm(h, scale, shift, torch.float32), kind)
+    if scale.ndim > 1:
+        return _to_integers(_norm(h, scale, shift, torch.float32), kind)
+    return _quantised_by_parts(lambda some: F.layer_norm(some, h.shape[-1:], scale, shift, EPSILON), kind, h)
 
 
 def _norm_quantise_plain(h: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, kind: torch.dtype) -> Quantised:
-    return _quantise(F.layer_norm(h, h.shape[-1:], None, None, EPSILON) * scale + shift, kind)
+    return _to_integers(F.layer_norm(h, h.shape[-1:], None, None, EPSILON) * scale + shift, kind)
 
 
-def _scaled(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    # In place: on a CPU each tensor more is 6 MB that leave the cache.
-    return y.to(torch.float32, copy=True).mul_(token).mul_(row).add_(bias)
+def _scaled(y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor) -> torch.Tensor:
+    scaled = y.to(torch.float32, copy=True).mul_(token)
+    return (scaled if row is None else scaled.mul_(row)).add_(bias)
 
 
-def _dequantise(
-    y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype
+def _dequantise(y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    out = y if y.dtype == dtype else torch.empty(y.shape, dtype=dtype, device=y.device)
+    for some, part, scale in _parts(out, y, token):
+        some.copy_(_scaled(part, scale, row, bias))
+    return out
+
+
+def _dequantise_plain(
+    y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, dtype: torch.dtype
 ) -> torch.Tensor:
     return _scaled(y, token, row, bias).to(dtype)
 
 
 def _dequantise_gate(
-    h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor, gate: torch.Tensor
+    h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, gate: torch.Tensor
+) -> torch.Tensor:
+    if gate.ndim > 1:
+        return _dequantise_gate_plain(h, y, token, row, bias, gate)
+    for some, part, scale in _parts(h, y, token):
+        some.addcmul_(_scaled(part, scale, row, bias), gate)
+    return h
+
+
+def _dequantise_gate_plain(
+    h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, gate: torch.Tensor
 ) -> torch.Tensor:
     return h.addcmul_(_scaled(y, token, row, bias), gate)
 
 
-def _dequantise_gelu_quantise(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> Quantised:
-    return _quantise(_gelu(_scaled(y, token, row, bias)), torch.int8)
+def _dequantise_gelu_quantise(
+    y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, kind: torch.dtype
+) -> Quantised:
+    return _quantised_by_parts(lambda some, scale: _gelu(_scaled(some, scale, row, bias)), kind, y, token)
+
+
+def _dequantise_gelu_quantise_plain(
+    y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, kind: torch.dtype
+) -> Quantised:
+    return _to_integers(_gelu(_scaled(y, token, row, bias)), kind)
 
 
 def _gelu(x: torch.Tensor) -> torch.Tensor:
@@ -154,10 +225,10 @@ def compiled() -> Elementwise:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "torchinductor"))
     plain: dict[str, Callable[..., Any]] = {
         "norm_quantise": _norm_quantise_plain,
-        "quantise": _quantise,
-        "dequantise": _dequantise,
-        "dequantise_gate": _dequantise_gate,
-        "dequantise_gelu_quantise": _dequantise_gelu_quantise,
+        "quantise": _quantise_plain,
+        "dequantise": _dequantise_plain,
+        "dequantise_gate": _dequantise_gate_plain,
+        "dequantise_gelu_quantise": _dequantise_gelu_quantise_plain,
     }
     made = {name: torch.compile(function, dynamic=True) for name, function in plain.items()}
     return replace(EAGER, compiled=True, **made)

@@ -26,6 +26,7 @@ from ishowtts.engines.f5.elementwise import (
     Elementwise,
     Lookup,
     Quantised,
+    Row,
 )
 from ishowtts.engines.f5.linear import can_fp8
 
@@ -187,9 +188,7 @@ def quantise(y: torch.Tensor, kind: torch.dtype) -> Quantised:
     return out, scales
 
 
-def dequantise(
-    y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor, dtype: torch.dtype
-) -> torch.Tensor:
+def dequantise(y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """As ``Elementwise.dequantise``."""
     out = torch.empty(y.shape, dtype=dtype, device=y.device)
     _dequantise_kernel[(y.shape[0],)](y, token, row, bias, out, y.shape[1], BLOCK=_block(y.shape[1]))
@@ -197,7 +196,7 @@ def dequantise(
 
 
 def dequantise_gate(
-    h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor, factor: Rows
+    h: torch.Tensor, y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, factor: Rows
 ) -> torch.Tensor:
     """As ``Elementwise.dequantise_gate``; writes into ``h``."""
     tokens, dim = y.shape
@@ -206,10 +205,12 @@ def dequantise_gate(
     return h
 
 
-def dequantise_gelu_quantise(y: torch.Tensor, token: torch.Tensor, row: torch.Tensor, bias: torch.Tensor) -> Quantised:
-    """As ``Elementwise.dequantise_gelu_quantise``."""
+def dequantise_gelu_quantise(
+    y: torch.Tensor, token: torch.Tensor, row: Row, bias: torch.Tensor, kind: torch.dtype
+) -> Quantised:
+    """As ``Elementwise.dequantise_gelu_quantise``, to int8."""
     tokens, dim = y.shape
-    out, scales = _quantised(y, torch.int8)
+    out, scales = _quantised(y, kind)
     _dequantise_gelu_quantise_kernel[(tokens,)](
         *(y, token, row, bias, out, scales, dim),
         SLOPE=GELU_SLOPE, CUBE=GELU_CUBE, LEAST=LEAST_SCALE, BLOCK=_block(dim),
@@ -312,8 +313,8 @@ def check(device: torch.device, dtype: torch.dtype, kinds: Sequence[torch.dtype]
     ]
     quantised = [
         (
-            dequantise_gelu_quantise(product, token, row, bias),
-            EAGER.dequantise_gelu_quantise(product, token, row, bias),
+            dequantise_gelu_quantise(product, token, row, bias, torch.int8),
+            EAGER.dequantise_gelu_quantise(product, token, row, bias, torch.int8),
         )
     ]
     for kind in kinds:
