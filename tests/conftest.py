@@ -1,4 +1,4 @@
-"""Servers that tests share. Each worker of pytest-xdist has its own."""
+"""Servers, browsers and small models that tests share. Each worker of pytest-xdist has its own."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import Server
+
+# Not where a test without them has to do without torch.
+if TYPE_CHECKING:
+    from f5_model import Small
+    from ishowtts.engine import Conditioning
+    from ishowtts.engines.f5.dit import DiT
+    from ishowtts.engines.f5.engine import F5
 
 # A shell's background job has SIGINT ignored, and so would all programs that are started here: as it is in a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -73,3 +80,40 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return stack.enter_context(Server(home, **options))
 
         yield started
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The files of a small F5-TTS."""
+    import f5_model
+
+    return f5_model.write(tmp_path_factory.mktemp("f5"))
+
+
+@pytest.fixture(scope="module")
+def loaded(small: Small) -> Iterator[F5]:
+    engine = small.engine()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(loaded: F5) -> Iterator[F5]:
+    """``loaded`` with all slots free, before and after."""
+    yield loaded
+    for slot in range(loaded.info.max_slots):
+        loaded.cancel(slot)
+
+
+@pytest.fixture(scope="module")
+def hum(small: Small, loaded: F5) -> Conditioning:
+    """The small model's voice, prepared."""
+    return loaded.prepare(small.voice())
+
+
+@pytest.fixture(scope="module")
+def dit(small: Small) -> DiT:
+    """The small model's network alone."""
+    import f5_model
+
+    return f5_model.load_dit(small.files.checkpoint)

@@ -12,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from ishowtts.engine import Segment, Voice
-from ishowtts.engines.f5 import dit, models, weights
+from ishowtts.engine import Chunk, Conditioning, Engine, Pcm, Segment, Voice
+from ishowtts.engines.f5 import dit, models, precision, weights
+from ishowtts.engines.f5.checkpoint import Checkpoint
 from ishowtts.engines.f5.config import architecture
+from ishowtts.engines.f5.dit import DiT, Evaluation
 from ishowtts.engines.f5.engine import F5, Options, load_files
+from ishowtts.engines.f5.precision import Precision
 from safetensors.torch import save_file
 
 # The workers of a test run share the cores; so small a model gains nothing from more.
@@ -35,6 +38,19 @@ ARCH: dict[str, Any] = {
 }
 TOKENS = [" ", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'-0123456789", "ni3", "hao3", "shi4", "ni2"]
 REFERENCE_TEXT = "The harbour lights came on one by one."
+GOLDEN = Path(__file__).parent / "golden" / "f5_small.npz"
+"""What upstream gave for these weights (golden/make_f5.py)."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "v1": {},
+    "older": {"text_mask_padding": False, "pe_attn_head": 1},
+    "every-option": {"qk_norm": "rms_norm", "long_skip_connection": True, "text_embedding_average_upsampling": True},
+}
+SENTENCES = (
+    "Hello there.",
+    "The boats turned home in the evening, one by one.",
+    "ni hao",
+    "What a day it was, was it?",
+)
 VOCOS_LAYERS, VOCOS_DIM, VOCOS_WIDE = 2, 32, 64
 
 
@@ -147,3 +163,75 @@ def write(folder: Path, **changed: Any) -> Small:
 
 def segment(text: str, seed: int = 0, speed: float = 1.0, **params: Any) -> Segment:
     return Segment(text, None, seed, speed, {"normalize": False} | params)
+
+
+def load_dit(
+    checkpoint: Path,
+    numbers: Precision | None = None,
+    *,
+    vocabulary: int = len(TOKENS),
+    ema: bool = True,
+    compiled: bool = False,
+    **changed: Any,
+) -> DiT:
+    """The network alone; ``numbers``: float32 on the CPU."""
+    with torch.inference_mode():
+        return DiT(
+            architecture(config(**changed)),
+            Checkpoint(checkpoint, ema),
+            vocabulary,
+            numbers or precision.choose("cpu", "fp32"),
+            compiled=compiled,
+        )
+
+
+def evaluation(dit: DiT, frames: int, seed: int, t: float = 0.25, strength: float = 2.0) -> Evaluation:
+    """Of a request with half of its frames for the reference."""
+    noise, device = np.random.default_rng(seed), dit.precision.device
+    ids = noise.integers(0, len(TOKENS), frames // 3)
+    reference, x = (
+        torch.from_numpy(noise.standard_normal((length, 100)).astype(np.float32)).to(device)
+        for length in (frames // 2, frames)
+    )
+    return Evaluation(dit.prompt(ids, reference, frames), x, t, strength)
+
+
+def relative(found: Any, wanted: Any) -> float:
+    """The norm of the difference in that of ``wanted``; both NumPy's or torch's, on any device."""
+    found, wanted = (torch.as_tensor(values).detach().cpu().double() for values in (found, wanted))
+    assert found.shape == wanted.shape
+    return float((found - wanted).norm() / wanted.norm())
+
+
+def run_all(engine: Engine, slots: list[int]) -> list[Chunk]:
+    """Steps until all are done; their chunks in the order in which they come."""
+    chunks: list[Chunk] = []
+    left = list(slots)
+    while left:
+        for chunk in engine.step(left):
+            chunks.append(chunk)
+            if chunk.last:
+                left = [slot for slot in left if slot != chunk.slot]
+    return chunks
+
+
+def run(engine: Engine, slots: list[int]) -> dict[int, list[Chunk]]:
+    """As ``run_all``, slot by slot."""
+    chunks = run_all(engine, slots)
+    return {slot: [chunk for chunk in chunks if chunk.slot == slot] for slot in slots}
+
+
+def sound(chunks: list[Chunk]) -> Pcm:
+    """All of a segment; raises what it ended with."""
+    for chunk in chunks:
+        if chunk.error is not None:
+            raise chunk.error
+        assert chunk.pcm.dtype == np.float32
+        assert chunk.pcm.flags.c_contiguous
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    return np.concatenate([chunk.pcm for chunk in chunks])
+
+
+def speak(engine: Engine, said: Segment, conditioning: Conditioning) -> Pcm:
+    engine.admit(0, said, conditioning)
+    return sound(run_all(engine, [0]))

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
-from ishowtts.engines.f5 import dit, precision  # noqa: E402
-from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
+from f5_model import load_dit, relative  # noqa: E402
+from ishowtts.engines.f5 import dit  # noqa: E402
 from ishowtts.engines.f5.config import architecture  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -74,13 +74,6 @@ LAYOUTS: dict[str, Callable[[Path, Weights], Path]] = {
 }
 
 
-def load(path: Path, vocabulary: int = len(f5_model.TOKENS), ema: bool = True) -> dit.DiT:
-    with torch.inference_mode():
-        return dit.DiT(
-            architecture(f5_model.config()), Checkpoint(path, ema), vocabulary, precision.choose("cpu", "fp32")
-        )
-
-
 def flow(model: dit.DiT) -> torch.Tensor:
     noise = torch.Generator().manual_seed(0)
     with torch.inference_mode():
@@ -91,14 +84,14 @@ def flow(model: dit.DiT) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     path = tmp_path_factory.mktemp("plain") / "x"
-    return flow(load(_tensors(path, f5_model.dit_weights(f5_model.config()))))
+    return flow(load_dit(_tensors(path, f5_model.dit_weights(f5_model.config()))))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_loads(layout: str, tmp_path: Path, wanted: torch.Tensor) -> None:
     path = LAYOUTS[layout](tmp_path / "model", f5_model.dit_weights(f5_model.config()))
-    found = flow(load(path))
-    assert float((found - wanted).norm() / wanted.norm()) < (1e-2 if "half" in layout else 1e-7)
+    found = flow(load_dit(path))
+    assert relative(found, wanted) < (1e-2 if "half" in layout else 1e-7)
 
 
 def test_plain_weights_on_request(tmp_path: Path, wanted: torch.Tensor) -> None:
@@ -108,15 +101,15 @@ def test_plain_weights_on_request(tmp_path: Path, wanted: torch.Tensor) -> None:
         tmp_path / "m",
         {"model_state_dict": _named("transformer.", weights), "ema_model_state_dict": _older(other)},
     )
-    assert torch.equal(flow(load(path, ema=False)), wanted)
-    assert not torch.allclose(flow(load(path)), wanted)
+    assert torch.equal(flow(load_dit(path, ema=False)), wanted)
+    assert not torch.allclose(flow(load_dit(path)), wanted)
     with pytest.raises(InvalidSetting, match="moving average only"):
-        load(_pickled(tmp_path / "n", {"ema_model_state_dict": _older(other)}), ema=False)
+        load_dit(_pickled(tmp_path / "n", {"ema_model_state_dict": _older(other)}), ema=False)
 
 
 def test_the_model_owes_nothing_to_the_file(tmp_path: Path, wanted: torch.Tensor) -> None:
     path = _tensors(tmp_path / "m", f5_model.dit_weights(f5_model.config()))
-    model = load(path)
+    model = load_dit(path)
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
@@ -126,9 +119,9 @@ def test_the_model_owes_nothing_to_the_file(tmp_path: Path, wanted: torch.Tensor
 def test_fine_tune_with_its_own_vocabulary(tmp_path: Path) -> None:
     weights = f5_model.dit_weights(f5_model.config(), vocabulary=31)
     path = _tensors(tmp_path / "m", _named("ema_model.transformer.", weights))
-    assert flow(load(path, vocabulary=31)).shape == (30, 100)
+    assert flow(load_dit(path, vocabulary=31)).shape == (30, 100)
     with pytest.raises(InvalidSetting, match=r"text_embed\.text_embed\.weight is \[32, 32\] instead of"):
-        load(path)
+        load_dit(path)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +142,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: Callable[[Weights], 
     change(weights)
     for path in (_tensors(tmp_path / "m", weights), _pickled(tmp_path / "m", weights)):
         with pytest.raises(InvalidSetting, match=said):
-            load(path)
+            load_dit(path)
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -159,9 +152,9 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             path = tmp_path / f"damaged{number}{suffix}"
             path.write_bytes(content)
             with pytest.raises(InvalidSetting, match="damaged"):
-                load(path)
+                load_dit(path)
     with pytest.raises(InvalidSetting, match="there is no checkpoint"):
-        load(tmp_path / "absent.safetensors")
+        load_dit(tmp_path / "absent.safetensors")
 
 
 class _Evil:
@@ -171,4 +164,4 @@ class _Evil:
 
 def test_a_pickle_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="more than weights"):
-        load(_pickled(tmp_path / "evil", {"model_state_dict": _Evil()}))
+        load_dit(_pickled(tmp_path / "evil", {"model_state_dict": _Evil()}))

@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
+from f5_model import load_dit, relative  # noqa: E402
 from ishowtts.engines.f5 import graphs, pack, precision  # noqa: E402
-from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
-from ishowtts.engines.f5.config import MAX_FRAMES, architecture  # noqa: E402
+from ishowtts.engines.f5.config import MAX_FRAMES  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
 
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -56,11 +56,7 @@ def dit(tmp_path_factory: pytest.TempPathFactory) -> DiT:
 
 def load(folder: Path, device: str = "cpu", dtype: str = "fp32") -> DiT:
     small = f5_model.write(folder, long_skip_connection=True)
-    with torch.inference_mode():
-        numbers = precision.choose(device, dtype)
-        return DiT(
-            architecture(small.files.model_config), Checkpoint(small.files.checkpoint), len(f5_model.TOKENS), numbers
-        )
+    return load_dit(small.files.checkpoint, precision.choose(device, dtype), long_skip_connection=True)
 
 
 @pytest.fixture
@@ -72,18 +68,7 @@ def traced(dit: DiT, monkeypatch: pytest.MonkeyPatch) -> tuple[graphs.Graphs, Tr
 
 
 def evaluation(dit: DiT, frames: int, seed: int, strength: float = 2.0) -> Evaluation:
-    noise = torch.Generator().manual_seed(seed)
-    device = dit.precision.device
-    mel = dit.config.mel_dim
-    ids = torch.randint(1, 20, (frames // 4,), generator=noise).numpy()
-    reference = torch.randn(frames // 3, mel, generator=noise).to(device)
-    times = (0.0, 0.25, 0.5)
-    prompt = dit.prompt(ids, reference, frames)
-    return Evaluation(prompt, torch.randn(frames, mel, generator=noise).to(device), times[seed % 3], strength)
-
-
-def relative(found: Any, wanted: Any) -> float:
-    return float((found - wanted).norm() / wanted.norm())
+    return f5_model.evaluation(dit, frames, seed, (0.0, 0.25, 0.5)[seed % 3], strength)
 
 
 def check(dit: DiT, company: list[Evaluation], bound: float = 1e-5) -> None:

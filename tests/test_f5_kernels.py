@@ -16,9 +16,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
+from f5_model import evaluation, load_dit, relative  # noqa: E402
 from ishowtts.engines.f5 import attention, elementwise, linear, output, precision, vocos  # noqa: E402
-from ishowtts.engines.f5.checkpoint import Checkpoint  # noqa: E402
-from ishowtts.engines.f5.config import architecture  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
 from ishowtts.engines.f5.precision import Precision  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
@@ -143,37 +142,16 @@ needs_fp8 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> f5_model.Small:
-    return f5_model.write(tmp_path_factory.mktemp("f5"))
-
-
-def load(small: f5_model.Small, numbers: Precision) -> DiT:
-    with torch.inference_mode():
-        shape = architecture(small.files.model_config)
-        return DiT(shape, Checkpoint(small.files.checkpoint), len(f5_model.TOKENS), numbers)
-
-
 def company(dit: DiT) -> list[Evaluation]:
-    noise = torch.Generator().manual_seed(3)
-    made = []
-    for frames, t, strength in ((60, 0.0, 2.0), (33, 0.25, 0.0), (90, 0.5, 1.0)):
-        ids = torch.randint(1, 20, (frames // 4,), generator=noise).numpy()
-        mel = [torch.randn(length, 100, generator=noise).to(dit.precision.device) for length in (frames // 3, frames)]
-        made.append(Evaluation(dit.prompt(ids, mel[0], frames), mel[1], t, strength))
-    return made
-
-
-def relative(found: Any, wanted: Any) -> float:
-    return float((found.cpu().float() - wanted).norm() / wanted.norm())
+    return [evaluation(dit, *given) for given in ((60, 3, 0.0, 2.0), (33, 4, 0.25, 0.0), (90, 5, 0.5, 1.0))]
 
 
 @needs_fp8
 @torch.inference_mode()
 def test_float8_is_near_and_no_request_hears_another(small: f5_model.Small) -> None:
     cpu = torch.device("cpu")
-    exact = load(small, Precision("fp32", cpu, torch.float32))
-    dit = load(small, Precision("fp8", cpu, torch.bfloat16))
+    exact = load_dit(small.files.checkpoint, Precision("fp32", cpu, torch.float32))
+    dit = load_dit(small.files.checkpoint, Precision("fp8", cpu, torch.bfloat16))
     wanted = exact.velocities(company(exact))
     together, alone = dit.velocities(company(dit)), [dit.velocities([one])[0] for one in company(dit)]
     for number in range(3):
@@ -288,7 +266,7 @@ def test_no_convolution_is_left_to_tf32(small: f5_model.Small, monkeypatch: pyte
     around = asked_for if newer else asked_for == "tf32"
     setattr(place, name, around)
     try:
-        dit = load(small, Precision("fp32", torch.device("cpu"), torch.float32))
+        dit = load_dit(small.files.checkpoint, Precision("fp32", torch.device("cpu"), torch.float32))
         dit.velocities(company(dit))
         before = len(asked)
         vocos.Vocos(small.files.vocoder_dir, torch.device("cpu")).decode(torch.zeros(30, 100))
@@ -322,10 +300,10 @@ def test_every_precision_on_a_device(small: f5_model.Small, dtype: str) -> None:
         numbers = precision.choose("cuda:0", dtype)
     except InvalidSetting as error:
         pytest.skip(str(error))
-    exact = load(small, Precision("fp32", torch.device("cpu"), torch.float32))
+    exact = load_dit(small.files.checkpoint, Precision("fp32", torch.device("cpu"), torch.float32))
     wanted = exact.velocities(company(exact))
     bound = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 5e-2, "int8": 0.1, "fp8": 0.1}[dtype]
-    dit = load(small, numbers)
+    dit = load_dit(small.files.checkpoint, numbers)
     plain = dataclasses.replace(elementwise.EAGER)
     for ops in (dit._ops, plain):
         for block in dit._blocks:

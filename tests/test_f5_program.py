@@ -17,17 +17,12 @@ pytest.importorskip("yaml")
 
 import f5_model  # noqa: E402
 import ishowtts  # noqa: E402
-from f5_model import Small, segment  # noqa: E402
+from f5_model import Small, segment, speak  # noqa: E402
 from harness import environment, run  # noqa: E402
 from ishowtts.engine import Pcm  # noqa: E402
 
 TEXT = "The boats turned home in the evening, one by one."
 LONG = " ".join([TEXT] * 6)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return f5_model.write(tmp_path_factory.mktemp("f5"))
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +56,9 @@ def speaker(options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -
 def said(small: Small, text: str, seed: int, **params: Any) -> Pcm:
     """By the engine itself."""
     engine = small.engine()
-    engine.admit(0, segment(text, seed, **params), engine.prepare(small.voice()))
-    pieces = []
-    while not pieces or not pieces[-1].last:
-        pieces += engine.step([0])
+    made = speak(engine, segment(text, seed, **params), engine.prepare(small.voice()))
     engine.close()
-    return np.concatenate([piece.pcm for piece in pieces])
+    return made
 
 
 @pytest.mark.parametrize("text", [TEXT, LONG], ids=["one chunk", "several chunks"])

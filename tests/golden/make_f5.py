@@ -13,7 +13,6 @@ import f5_model
 from f5_tts.model import DiT
 from f5_tts.model.modules import MelSpec
 from f5_tts.model.utils import get_epss_timesteps
-from test_f5_model import VARIANTS
 from vocos.feature_extractors import MelSpectrogramFeatures
 from vocos.heads import ISTFTHead
 from vocos.models import VocosBackbone
@@ -34,7 +33,7 @@ def main() -> None:
     with torch.inference_mode():
         cond = torch.zeros(1, FRAMES, 100)
         cond[0, :REFERENCE_FRAMES] = torch.from_numpy(golden["reference"])
-        for name, changed in VARIANTS.items():
+        for name, changed in f5_model.VARIANTS.items():
             model = f5_model.config(**changed)
             theirs = DiT(**model.arch, text_num_embeds=len(f5_model.TOKENS), mel_dim=100).eval()
             theirs.load_state_dict(f5_model.dit_weights(model))
