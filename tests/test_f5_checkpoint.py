@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
 from f5_model import load_dit, relative  # noqa: E402
-from ishowtts.engines.f5 import dit  # noqa: E402
+from ishowtts.engines.f5 import dit, vocos  # noqa: E402
 from ishowtts.engines.f5.config import architecture  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
@@ -155,6 +156,67 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
                 load_dit(path)
     with pytest.raises(InvalidSetting, match="there is no checkpoint"):
         load_dit(tmp_path / "absent.safetensors")
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("value", [NAN, INFINITE, -INFINITE], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "text_embed.text_embed.weight",
+        "text_embed.text_blocks.1.grn.beta",
+        "time_embed.time_mlp.2.bias",
+        "transformer_blocks.1.attn_norm.linear.weight",
+        "transformer_blocks.2.ff.ff.2.weight",
+        "rotary_embed.inv_freq",
+        "proj_out.bias",
+    ],
+)
+def test_values_that_are_not_finite_are_named(tmp_path: Path, name: str, value: float, suffix: str) -> None:
+    """Also in places that only some texts would meet: here an embedding's last row."""
+    path = tmp_path / f"m{suffix}"
+    weights = f5_model.dit_weights(f5_model.config())
+    (_tensors if suffix == ".safetensors" else _pickled)(path, weights)
+    f5_model.rewrite(path, {name: value})
+    said = f"'m{suffix}' is damaged: 2 of the {weights[name].numel()} values of {name} are not finite"
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        load_dit(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_so_are_those_of_other_precisions(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = _tensors(tmp_path / "m", {k: v.to(dtype) for k, v in f5_model.dit_weights(f5_model.config()).items()})
+    load_dit(path)
+    f5_model.rewrite(path, {"proj_out.weight": NAN})
+    with pytest.raises(InvalidSetting, match=r"2 of the 6400 values of proj_out\.weight are not finite"):
+        load_dit(path)
+
+
+def test_values_whose_sum_is_too_large_are_finite(tmp_path: Path) -> None:
+    path = _tensors(tmp_path / "m", f5_model.dit_weights(f5_model.config()))
+    f5_model.rewrite(path, {"text_embed.text_embed.weight": 3e38})
+    load_dit(path)
+
+
+def test_a_vocoder_is_looked_at_too_but_for_what_is_not_used(tmp_path: Path) -> None:
+    folder = f5_model.write_vocos(tmp_path / "vocos")
+    f5_model.rewrite(folder / "pytorch_model.bin", {"mel_scale.fb": NAN, "spectrogram.window": NAN})
+    vocos.Vocos(folder, torch.device("cpu"))
+    f5_model.rewrite(folder / "pytorch_model.bin", {"0.pwconv2.bias": NAN})
+    said = r"'pytorch_model.bin' is damaged: 2 of the 32 values of backbone\.convnext\.0\.pwconv2\.bias are not finite"
+    with pytest.raises(InvalidSetting, match=said):
+        vocos.Vocos(folder, torch.device("cpu"))
+
+
+def test_what_lies_beside_the_weights_may_be_anything(tmp_path: Path, wanted: torch.Tensor) -> None:
+    weights = f5_model.dit_weights(f5_model.config())
+    plain = {name: torch.full_like(values, NAN) for name, values in weights.items()}
+    path = _tensors(tmp_path / "m", _named("transformer.", plain) | _older(weights))
+    f5_model.rewrite(path, {"mel_scale.fb": NAN})
+    assert torch.equal(flow(load_dit(path)), wanted)
 
 
 class _Evil:

@@ -274,18 +274,11 @@ print(time.process_time() - started, [n for n in sys.modules if n.startswith("is
 
 
 @pytest.mark.parametrize(("file", "option"), [("model.safetensors", "checkpoint"), ("pytorch_model.bin", "vocoder")])
-def test_weights_that_are_not_finite_do_not_load(tmp_path: Path, file: str, option: str) -> None:
-    from safetensors.torch import load_file, save_file
-
+def test_weights_that_make_no_numbers_do_not_load(tmp_path: Path, file: str, option: str) -> None:
+    """Each of them is finite."""
     small = f5_model.write(tmp_path)
     path = next(tmp_path.rglob(file))
-    tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-    name = next(name for name in tensors if name.endswith(("attn.to_q.weight", "pwconv1.weight")))
-    tensors[name][3, 5] = float("nan")
-    if path.suffix == ".safetensors":
-        save_file(tensors, path)
-    else:
-        torch.save(tensors, path)
+    f5_model.rewrite(path, {"attn.to_q.weight": 1e38, "pwconv1.weight": 1e38})
     with pytest.raises(InvalidSetting, match=rf"\[engines\.f5\] {option}: .* not finite"):
         small.engine()
 

@@ -40,6 +40,8 @@ class Checkpoint:
         self._tensors: Mapping[str, torch.Tensor] | None = None
         self._file: Any = None
         self._read_bytes = 0
+        self._finite: set[str] = set()
+        """What has been read, and so found to be."""
 
     def __enter__(self) -> Checkpoint:
         if self._stat() != self._signature:
@@ -73,15 +75,26 @@ class Checkpoint:
         return _KINDS.get(found, found)
 
     def tensor(self, name: str) -> torch.Tensor:
-        """Memory-mapped where possible, so copy what is to be kept; in the file's precision."""
+        """In the file's precision; memory-mapped where possible, so copy what is to be kept.
+
+        Raises InvalidSetting if values are not finite: of some the first to tell would be a request that meets them.
+        """
         if self._read_bytes > _MAPPED_BYTES:
             self._open()
         self._read_bytes += math.prod(self.shape(name)) * 4
         if self._file is not None:
-            mapped: torch.Tensor = self._file.get_tensor(self._names[name])
-            return mapped
-        assert self._tensors is not None
-        return self._tensors[self._names[name]]
+            found: torch.Tensor = self._file.get_tensor(self._names[name])
+        else:
+            assert self._tensors is not None
+            found = self._tensors[self._names[name]]
+        if name not in self._finite:
+            if count := _not_finite(found):
+                raise InvalidSetting(
+                    f"the checkpoint {self.path.name!r} is damaged: {count} of the {found.numel()} values of {name} "
+                    f"are not finite"
+                )
+            self._finite.add(name)
+        return found
 
     def _open(self) -> None:
         self._read_bytes = 0
@@ -140,6 +153,14 @@ def _plain_names(keys: Iterable[str]) -> dict[str, str]:
         if plain not in names or key.startswith("ema_model."):
             names[plain] = key
     return names
+
+
+def _not_finite(tensor: torch.Tensor) -> int:
+    """How many values of floats are infinite or no number."""
+    # The sum is one pass at the memory's pace, and not finite if any of them is; large ones alone may make it so, too.
+    if math.isfinite(tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))):
+        return 0
+    return int(tensor.numel() - torch.isfinite(tensor).sum())
 
 
 def check(checkpoint: Checkpoint, wanted: Mapping[str, tuple[int, ...]], what: str) -> None:

@@ -86,6 +86,6 @@ def agreed(run_ms: Callable[[], float]) -> float:
 
 
 def _check(option: str, made: torch.Tensor) -> None:
-    """Weights with NaN among them make nothing else."""
+    """Each weight is finite, or it would not have been read; what they make may yet be too large for its numbers."""
     if not bool(torch.isfinite(made).all()):
         raise InvalidSetting(f"[engines.f5] {option}: its weights make values that are not finite; is it damaged?")
