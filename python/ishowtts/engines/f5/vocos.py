@@ -5,6 +5,7 @@ Source: ``vocos/models.py`` and ``vocos/heads.py`` of vocos 0.1.0 (the checkpoin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,7 +75,7 @@ class Vocos:
             self._out = linear("head.out")
             self._window = read("head.istft.window")
         self.nbytes = 4 * sum(
-            _count(shape) for name, shape in shapes(layers, dim, wide, mel_dim).items() if "feature" not in name
+            math.prod(shape) for name, shape in shapes(layers, dim, wide, mel_dim).items() if "feature" not in name
         )
 
     @exact()
@@ -194,10 +195,3 @@ def shapes(layers: int, dim: int, wide: int, mel_dim: int) -> dict[str, tuple[in
             block + "pwconv2.bias": (dim,),
         }
     return wanted
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
