@@ -2,7 +2,7 @@
 //! at two sizes, whose throughput must agree: what is not linear shows there.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ishowtts::text::{Limits, foreign_letter, segment};
+use ishowtts::text::{Limits, Reader, foreign_letter, segment, segment_for};
 
 const LIMITS: Limits = Limits { first_chars: 80, max_chars: 300 };
 const PROSE_BYTES: usize = 1 << 20;
@@ -23,6 +23,9 @@ const HINDI: &str = "जब बारिश रुकी, तब हम बग�
 const ARABIC: &str =
     "عندما توقف المطر، خرجنا إلى الحديقة حيث كان كل شيء أخضر. هل ستأتي غدا؟ نعم، سأكون هناك في الصباح.\n";
 const THAI: &str = "เมื่อฝนหยุดตก เราก็ออกไปที่สวน ทุกอย่างกลับมาเขียวอีกครั้ง คุณจะมาไหม ใช่ ฉันจะมาพรุ่งนี้เช้า\n";
+const LINKS: &str = "\
+The docs are at https://www.example.com/a/b/c?x=1&y=2#top, the code is at github.com/example/project/blob/main/a.rs; see \
+(https://example.org/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef) for the rest.\n";
 const JAPANESE: &str =
     "雨がやっと止んだので、私たちは庭に出ました。「どうしてですか？」と彼女は聞きました。カタカナもあります。\n";
 const CHAT: &str =
@@ -51,6 +54,13 @@ fn prose(criterion: &mut Criterion) {
         let text = repeat(unit, PROSE_BYTES);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(name, |bencher| bencher.iter(|| segment(&text, LIMITS)));
+    }
+    // As for engines that read links: what holds none must cost no more.
+    let reader = Reader { links: true, ..Reader::default() };
+    for (name, unit) in [("english_reader", ENGLISH), ("links_reader", LINKS)] {
+        let text = repeat(unit, PROSE_BYTES);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| segment_for(&text, LIMITS, &reader)));
     }
     group.finish();
 }
@@ -88,6 +98,9 @@ fn hostile(criterion: &mut Criterion) {
         ("abbreviations", "Dr. "),
         ("questions", "?A"),
         ("addresses", "/?A"),
+        ("links", "https://"),
+        ("hosts", "www.-"),
+        ("paths", "a.com/"),
         ("commas_after_stop", ". ,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,"),
         ("commas", ","),
         ("spaced_commas", "a, "),
@@ -104,12 +117,13 @@ fn hostile(criterion: &mut Criterion) {
     ];
     let mut group = criterion.benchmark_group("hostile");
     group.sample_size(10);
+    let reader = Reader { links: true, ..Reader::default() };
     for (name, unit) in units {
         for bytes in HOSTILE_BYTES {
             let text = repeat(unit, bytes);
             group.throughput(Throughput::Bytes(text.len() as u64));
             group.bench_with_input(BenchmarkId::new(name, bytes), &text, |bencher, text| {
-                bencher.iter(|| segment(text, LIMITS));
+                bencher.iter(|| segment_for(text, LIMITS, &reader));
             });
         }
     }

@@ -217,6 +217,17 @@ class TestHibari:
         assert times == sorted(times)
         assert times[-1] < sum(len(chunk.pcm) for chunk in chunks) / hibari.info.sample_rate_hz * 1e3
 
+    def test_a_link_is_its_host_and_stands_where_it_is_written(self, hibari: Engine, heart: Conditioning) -> None:
+        link = "https://www.example.com/" + "some/path/" * 150
+        text = f"Look at {link}, please."
+        assert hibari.admit(0, Segment(text, None, 0, 1.0, {}), heart) == 1
+        (chunk,) = hibari.step([0])
+        assert len(chunk.pcm) < 5 * hibari.info.sample_rate_hz
+        assert chunk.transcript is not None
+        words = [(word.text, text[word.start : word.end]) for word in chunk.transcript.words]
+        said = ("example dot com,", f"{link},")
+        assert words == [("Look", "Look"), ("at", "at"), said, ("please.", "please.")]
+
     def test_long_segments_come_in_bounded_steps(self, hibari: Engine, heart: Conditioning) -> None:
         assert hibari.admit(0, Segment("a1b2c3" * 46, None, 0, 1.0, {}), heart) > 1
         hibari.cancel(0)
@@ -314,6 +325,9 @@ class TestHibariText:
             ("win $ or ₿5", "win dollar or bitcoin 5"),
             ("“x” — y…", "“x” — y…"),
             ("👍 ok\x00\x1f fine", "ok fine"),
+            ("at (https://www.example.com/a/b?c=d#e).", "at (example dot com)."),
+            ("[Docs](http://my-site.example.org/x)", "(Docs)(my dash site dot example dot org)"),
+            ("mail a.b@example.com", "mail a dot b at example dot com"),
         ],
     )
     def test_reads(self, text: str, said: str) -> None:

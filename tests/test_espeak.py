@@ -223,7 +223,7 @@ class TestLanguages:
 
     def test_a_voice_says_which_variety(self, engine: espeak.Espeak) -> None:
         def of(language: str | None, *own: str) -> str:
-            return engine._language(Segment("hello", language, 0, 1.0, {}), espeak.Preset("", 50, own))
+            return engine._language(Segment("hello", language, 0, 1.0, {}), espeak.Preset("", 50, own))[1]
 
         assert of(None, "en-GB") == "en-gb"
         assert of("pt", "en-US", "pt-BR") == "pt-br"
@@ -257,6 +257,12 @@ class TestEngine:
         pcm = spoken(engine, text)
         assert pcm.size > 5_000
         assert np.sqrt(np.mean(pcm**2)) > 1e-3
+
+    @pytest.mark.parametrize(("language", "said"), [("en", "example dot com"), ("de", "example Punkt com")])
+    def test_a_link_is_its_host(self, engine: espeak.Espeak, language: str, said: str) -> None:
+        link = "https://www.example.com/" + "some/path/" * 60
+        assert [piece.text for piece in engine.normalise(f"OK {link} OK", language)] == ["OK ", said, " OK"]
+        assert np.array_equal(spoken(engine, f"OK {link}, OK", language), spoken(engine, f"OK {said}, OK", language))
 
     def test_the_same_is_the_same(self, engine: espeak.Espeak) -> None:
         assert np.array_equal(spoken(engine, "Once more."), spoken(engine, "Once more."))

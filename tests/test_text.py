@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ishowtts import text
+from ishowtts.text import web
 
 ENGLISH = [
     ("Hello there, friend.", "Hello there, friend."),
@@ -233,6 +237,39 @@ class TestSpans:
                 assert piece.text, given
                 assert end <= piece.start < piece.end <= len(given), given
                 end = piece.end
+
+
+class TestLinks:
+    ROWS = json.loads((Path(__file__).parent / "data" / "links.json").read_text("utf-8"))
+    """Beside each text: what the server leaves whole in it, and how it is said."""
+
+    @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["text"][:40])
+    def test_their_hosts_are_said(self, row: dict[str, Any]) -> None:
+        assert web.say(row["text"], "en") == row["said"]
+        start = 0
+        for link in row["links"]:
+            start = row["text"].index(link, start)
+            (piece,) = [piece for piece in web.read(row["text"], "en") if piece.start <= start < piece.end]
+            assert start + len(link) <= piece.end, "what is left whole is read as one"
+            assert link not in piece.text
+            start += len(link)
+
+    @pytest.mark.parametrize("language", ["zh", "de", "vi", "xx", None])
+    def test_the_words_between_are_of_the_language(self, language: str | None) -> None:
+        dot = {"zh": "点", "de": "Punkt", "vi": "chấm"}.get(language or "", "dot")
+        assert web.say("https://a-b.example.com/x", language).split()[-2:] == [dot, "com"]
+
+    def test_nothing_else_is_touched(self) -> None:
+        for given in ("", "Plain.", "a.m. 3.14 e.g. v1.2", "  spaces  stay . \n"):
+            assert web.say(given, "en") == given
+
+    @pytest.mark.parametrize(
+        "unit", ["https://", "www.", "www.-", "a.com/", "a@", "a.", "/", "://", "é.", "x://é", ",http://"]
+    )
+    def test_takes_its_time_from_the_length(self, unit: str) -> None:
+        started = time.process_time()
+        web.say(unit * 5_000, "en")
+        assert time.process_time() - started < 1
 
 
 class TestHostile:

@@ -92,6 +92,13 @@ def test_twenty_lines_are_heard_as_written(hibari: Server) -> None:
     assert rate <= 0.06, f"word error rate {rate:.1%}: {differing}"
 
 
+def test_of_a_link_the_host_is_heard(hibari: Server) -> None:
+    link = "https://www.example.com/" + "some-path/" * 60 + "?with=a+query"
+    reply = hibari.speak(f"You will find all of this at {link}, and nothing else.")
+    transcript = plain(heard(reply.pcm, int(reply.headers["x-ishowtts-sample-rate-hz"])))
+    assert transcript.replace(" dot ", "") == "you will find all of this at examplecom and nothing else"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_long_text_is_heard_whole_and_in_order(hibari: Server, stream: bool) -> None:
     text = " ".join(LINES[:12])

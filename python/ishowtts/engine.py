@@ -66,10 +66,15 @@ class EngineInfo:
     """Slots that gain from sharing one step: 1 on a CPU, many on a GPU."""
     params: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})
     """JSON Schema of the per-request parameters beside ``speed`` and ``seed``. A property with ``"x-whole-text": True``
-    is about the whole text (its length in seconds): with it a text comes in one segment, however long."""
+    is about the whole text (its length in seconds): with it a text comes in one segment, however long. One with
+    ``"x-reads-links": True`` turns ``reads_links`` off where a request sets it to false."""
     shapes_voices: bool = False
     """Whether ``prepare`` heeds :attr:`Voice.pitch_semitones` and :attr:`Voice.formant_semitones`; else the server
     changes the sound that comes."""
+    reads_links: bool = False
+    """Whether of a link (an address such as ``https://example.com/a?b=c``) the host alone is said, as
+    :mod:`ishowtts.text.web` reads them. Links then come whole, up to 2048 characters of them beyond
+    ``max_segment_chars``; else one that is too long for a segment is cut like any word."""
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ pub(super) fn engine_info(info: &Bound<'_, PyAny>) -> Result<EngineInfo, String>
         scripts: field(info, "scripts")?,
         clones_voices: field(info, "clones_voices")?,
         shapes_voices: field(info, "shapes_voices")?,
+        reads_links: field(info, "reads_links")?,
         licence: field(info, "licence")?,
         device: field(info, "device")?,
         params: schema(info)?,

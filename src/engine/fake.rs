@@ -80,6 +80,7 @@ fn info(name: &str) -> EngineInfo {
         scripts: Vec::new(),
         clones_voices: true,
         shapes_voices: false,
+        reads_links: false,
         licence: "Apache-2.0".to_owned(),
         device: "cpu".to_owned(),
         params: serde_json::json!({"type": "object", "additionalProperties": false}),

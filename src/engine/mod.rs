@@ -28,6 +28,8 @@ pub struct EngineInfo {
     pub clones_voices: bool,
     /// It heeds a voice's shape itself; else its sound is changed afterwards.
     pub shapes_voices: bool,
+    /// Of a link it says the host alone.
+    pub reads_links: bool,
     /// SPDX expression of the weights.
     pub licence: String,
     pub device: String,

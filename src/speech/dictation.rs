@@ -50,7 +50,7 @@ impl Speech {
         };
         let request = SpeechRequest { text: String::new(), cache: false, level, ..request };
         resolve(&self.config, &request, &voice, &route)?;
-        let text = Incremental::by_script(self.limits(&route[0]), route[0].info.scripts.clone());
+        let text = Incremental::for_reader(self.limits(&route[0]), route::reader(&route, &request.params));
         Ok(Dictation { speech: Arc::clone(self), request, voice, route, text, chars: 0, given: 0, begun: None })
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 
 /// In an engine's schema of parameters, beside `type`.
 const WHOLE_TEXT: &str = "x-whole-text";
+const READS_LINKS: &str = "x-reads-links";
 
 /// A loaded engine on the way of one request.
 pub(super) struct Stop {
@@ -82,6 +83,21 @@ pub(super) fn wants_whole_text(info: &EngineInfo, params: &Params) -> bool {
         let marked = declared(info, name).and_then(|schema| schema.get(WHOLE_TEXT));
         !value.is_null() && marked == Some(&serde_json::Value::Bool(true))
     })
+}
+
+/// What a text is cut for. Who of the route says which part is not known before, so links are left whole only where all
+/// of it read them.
+pub(super) fn reader(route: &[Stop], params: &Params) -> text::Reader {
+    let scripts = route.first().map_or_else(Vec::new, |stop| stop.info.scripts.clone());
+    text::Reader { scripts, links: route.iter().all(|stop| reads_links(&stop.info, params)) }
+}
+
+fn reads_links(info: &EngineInfo, params: &Params) -> bool {
+    let turned_off = |(name, value): (&String, &serde_json::Value)| {
+        let marked = declared(info, name).and_then(|schema| schema.get(READS_LINKS));
+        marked == Some(&serde_json::Value::Bool(true)) && *value == serde_json::Value::Bool(false)
+    };
+    info.reads_links && !params.iter().any(turned_off)
 }
 
 fn knows(info: &EngineInfo, param: &str) -> bool {

@@ -116,7 +116,7 @@ impl Speech {
         let pieces = if request.whole {
             text::whole(&request.text)
         } else {
-            text::segment_by_script(&request.text, self.limits(&route[0]), &route[0].info.scripts)
+            text::segment_for(&request.text, self.limits(&route[0]), &route::reader(&route, &request.params))
         };
         if pieces.is_empty() {
             let message = "there is nothing to say: the text has no letters and no digits";

@@ -387,6 +387,26 @@ async fn a_parameter_about_the_whole_text_keeps_it_in_one_piece() {
 }
 
 #[tokio::test]
+async fn links_come_whole_where_they_are_read() {
+    let link = format!("https://example.com/{}", "a-path/".repeat(100));
+    let text = format!("Look at {link} now.");
+    let speech = |reads_links: bool| {
+        simple(move |options| {
+            let properties = json!({"normalize": {"x-reads-links": true}});
+            options.info.params = json!({"type": "object", "additionalProperties": false, "properties": properties});
+            options.info.reads_links = reads_links;
+        })
+    };
+    for (reads_links, normalize, whole) in
+        [(true, None, true), (true, Some(true), true), (true, Some(false), false), (false, None, false)]
+    {
+        let params = normalize.map(|on| ("normalize".to_owned(), json!(on))).into_iter().collect();
+        let speaking = speech(reads_links).await.speak(SpeechRequest { params, ..request(&text) }).await.unwrap();
+        assert_eq!(speaking.segments == 1, whole, "{reads_links} {normalize:?}: {}", speaking.segments);
+    }
+}
+
+#[tokio::test]
 async fn several_slots_finish_out_of_order_and_leave_in_order() {
     let speech = simple(|options| {
         options.info.max_slots = 4;

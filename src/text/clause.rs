@@ -10,6 +10,7 @@ use icu_segmenter::{WordSegmenter, WordSegmenterBorrowed, options::WordBreakInva
 
 use super::{
     cluster::{cluster_end, is_boundary, is_speakable},
+    link::{Link, Links},
     sentence::{ends_sentence, is_closer},
 };
 
@@ -37,10 +38,24 @@ pub(super) struct Cut {
     pub chars: usize,
 }
 
+/// Where a text stands in a longer one, whose links are known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'t> {
+    pub links: &'t Links,
+    pub start: usize,
+}
+
+impl At<'_> {
+    fn link(&self, at: usize) -> Option<&Link> {
+        self.links.starting(self.start + at)
+    }
+}
+
 /// The best place of each kind within the limit.
 #[derive(Debug)]
 pub(super) struct Cuts<'t> {
     text: &'t str,
+    place: At<'t>,
     total: usize,
     limit: usize,
     clause: Option<Cut>,
@@ -56,10 +71,11 @@ pub(super) struct Cuts<'t> {
 
 impl<'t> Cuts<'t> {
     /// Looks through the first `limit` of the `total` clusters of `text`.
-    pub fn find(text: &'t str, total: usize, limit: usize) -> Self {
+    pub fn find(text: &'t str, total: usize, limit: usize, place: At<'t>) -> Self {
         let none = Cut { at: 0, chars: 0 };
         let mut cuts = Self {
             text,
+            place,
             total,
             limit,
             clause: None,
@@ -73,8 +89,12 @@ impl<'t> Cuts<'t> {
         let mut word_starts = 0;
         while cuts.end.chars < limit && cuts.end.at < text.len() {
             let start = cuts.end.at;
-            cuts.end = Cut { at: cluster_end(text, start), chars: cuts.end.chars + 1 };
-            if cuts.end.chars == window_starts {
+            let next = cuts.next(cuts.end);
+            if next.chars > limit {
+                break;
+            }
+            cuts.end = next;
+            if cuts.end.chars <= window_starts {
                 cuts.window = cuts.end;
             }
             let at = cuts.end.at;
@@ -89,6 +109,14 @@ impl<'t> Cuts<'t> {
             }
         }
         cuts
+    }
+
+    /// Past one cluster, or past one link.
+    fn next(&self, cut: Cut) -> Cut {
+        match self.place.link(cut.at) {
+            Some(link) => Cut { at: link.at.end - self.place.start, chars: cut.chars + link.said.chars },
+            None => Cut { at: cluster_end(self.text, cut.at), chars: cut.chars + 1 },
+        }
     }
 
     /// The latest end of a clause that leaves enough on both sides.
@@ -154,7 +182,7 @@ impl<'t> Cuts<'t> {
         let mut last = None;
         for boundary in WORDS.segment_str(&self.text[from..to]).map(|boundary| from + boundary) {
             while cut.at < boundary {
-                cut = Cut { at: cluster_end(self.text, cut.at), chars: cut.chars + 1 };
+                cut = self.next(cut);
             }
             if cut.chars > self.limit {
                 break;
@@ -191,7 +219,8 @@ mod tests {
     use super::{super::cluster::measure, *};
 
     fn parts(text: &str, limit: usize) -> (&str, &str) {
-        let cut = Cuts::find(text, measure(text).chars, limit).best();
+        let place = At { links: &Links::default(), start: 0 };
+        let cut = Cuts::find(text, measure(text).chars, limit, place).best();
         assert_eq!(measure(&text[..cut.at]).chars, cut.chars);
         (text[..cut.at].trim(), text[cut.at..].trim())
     }

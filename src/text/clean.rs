@@ -5,7 +5,7 @@
 //! characters go, except the joiners that scripts and emoji need. Marks beyond `MAX_MARKS` on one base go: what draws
 //! them stacks them, what speaks them takes time that is quadratic in their number. A run of letters and digits beyond
 //! `MAX_RUN` gets a space, as engines say only the beginning of an unbroken word; scripts written without spaces are
-//! left as they are.
+//! left as they are, and so are links where the engine reads them.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,10 @@ use icu_properties::{
     props::{ExtendedPictographic, GeneralCategory as Category},
 };
 
-use super::cluster::{MAX_CLUSTER_CODE_POINTS, general_category, is_boundary};
+use super::{
+    cluster::{MAX_CLUSTER_CODE_POINTS, general_category, is_boundary},
+    link::Links,
+};
 
 /// Of a base character. Vietnamese needs two, pointed Hebrew and Arabic three, with cantillation four.
 pub(super) const MAX_MARKS: usize = 4;
@@ -134,6 +137,8 @@ fn joins(before: char, joiner: char) -> bool {
 
 struct Cleaner<'t> {
     text: &'t str,
+    /// Long words of links stay whole.
+    keeps_links: bool,
     out: String,
     /// What is kept but not yet copied starts here.
     from: usize,
@@ -148,9 +153,10 @@ struct Cleaner<'t> {
 }
 
 /// Cleans the whole of `text`; borrows it if there is nothing to do.
-pub(super) fn clean(text: &str) -> Clean<'_> {
+pub(super) fn clean(text: &str, keeps_links: bool) -> Clean<'_> {
     let mut cleaner = Cleaner {
         text,
+        keeps_links,
         out: String::new(),
         from: 0,
         edits: Vec::new(),
@@ -192,8 +198,9 @@ impl Cleaner<'_> {
         self.marks = 0;
         let token = &self.text.as_bytes()[start..end];
         if self.run + token.len() > MAX_RUN {
+            let links = if self.keeps_links { Links::find(&self.text[start..end], 1) } else { Links::default() };
             for (offset, byte) in token.iter().enumerate() {
-                if !byte.is_ascii_alphanumeric() {
+                if !byte.is_ascii_alphanumeric() || links.torn_at(offset).is_some() {
                     self.run = 0;
                     continue;
                 }
@@ -324,7 +331,7 @@ mod tests {
     fn clean_text_is_borrowed() {
         for text in ["", "Plain text, as it comes.", "Two lines.\nAnd more.", "Übung, 你好。", "नमस्ते"]
         {
-            assert!(matches!(clean(text).text, Cow::Borrowed(kept) if kept == text), "{text}");
+            assert!(matches!(clean(text, true).text, Cow::Borrowed(kept) if kept == text), "{text}");
         }
     }
 
@@ -345,7 +352,7 @@ mod tests {
             ("\u{0} \u{200b}", ""),
         ];
         for (text, expected) in table {
-            assert_eq!(clean(text).text, expected, "{text:?}");
+            assert_eq!(clean(text, true).text, expected, "{text:?}");
         }
     }
 
@@ -366,30 +373,30 @@ mod tests {
             ("a \n\n\n B\u{2029}C", "a\nB\nC"),
         ];
         for (text, expected) in table {
-            assert_eq!(clean(text).text, expected, "{text:?}");
+            assert_eq!(clean(text, true).text, expected, "{text:?}");
         }
     }
 
     #[test]
     fn marks_and_runs_are_bounded() {
         let marks = format!("a{}b", "\u{301}".repeat(100_000));
-        assert_eq!(clean(&marks).text, format!("a{}b", "\u{301}".repeat(MAX_MARKS)));
+        assert_eq!(clean(&marks, true).text, format!("a{}b", "\u{301}".repeat(MAX_MARKS)));
         for letter in ["a", "я", "7"] {
             let text = letter.repeat(2 * MAX_RUN + 1);
             let run = letter.repeat(MAX_RUN);
-            assert_eq!(clean(&text).text, format!("{run} {run} {letter}"));
+            assert_eq!(clean(&text, true).text, format!("{run} {run} {letter}"));
         }
         let han = "好".repeat(500);
-        assert_eq!(clean(&han).text, han);
+        assert_eq!(clean(&han, true).text, han);
         // A conjunct is not torn: the break waits for its end.
         let conjuncts = format!("{}क्षक", "क".repeat(MAX_RUN - 1));
-        assert_eq!(clean(&conjuncts).text, format!("{}क्ष क", "क".repeat(MAX_RUN - 1)));
+        assert_eq!(clean(&conjuncts, true).text, format!("{}क्ष क", "क".repeat(MAX_RUN - 1)));
     }
 
     #[test]
     fn offsets_lead_back_to_the_original() {
         let text = "\u{feff} é\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}  b\0c\u{200b} d";
-        let clean = clean(text);
+        let clean = clean(text, true);
         for (at, c) in clean.text.char_indices().filter(|(_, c)| c.is_alphabetic()) {
             let start = clean.original_start(at);
             assert!(text[start..].starts_with(c), "{c} at {at}");

@@ -4,28 +4,31 @@
 //! alone: so any way to cut the text into pieces gives the same segments, unless a flush intervenes. What is released
 //! ends at the first clause, then at sentences, and is cut by `segment` as a text of its own.
 //!
-//! A mark ends nothing until what follows it is known: `3.` may be a decimal, `example.` an address, `Dr.` a name.
+//! A mark ends nothing until what follows it is known: `3.` may be a decimal, `example.` an address, `Dr.` a name. In a
+//! link nothing ends; what stands before a long one is not held until that has come.
 //! Every character is read once, or twice if it was needed to decide about what stands before it.
 
 use super::{
-    Limits, Piece, SHORT_CHARS,
+    Limits, Piece, Reader, SHORT_CHARS,
     abbreviations::{Stop, stop_after},
     clause::{MARKS, SIDE, ends_clause},
     clean::{Kind, is_unspaced, kind},
-    cluster::is_speakable,
-    segment, segment_by_script,
-    sentence::{ends_sentence, is_closer, is_terminal, last_word},
+    cluster::{is_speakable, measure},
+    link::{MAX_LINK, goes_on, opening},
+    segment_for,
+    sentence::{ends_sentence, is_closer, is_opener, is_terminal, last_word},
 };
 
 /// Bytes after a full stop that are waited for, to see what word follows.
 const REACH: usize = 48;
+/// Bytes of a link after which what stands before it may be said: about a second of a language model's writing.
+const LONG_LINK: usize = 80;
 
 /// See the module's header.
 #[derive(Debug)]
 pub struct Incremental {
     limits: Limits,
-    /// Scripts that are not parted from one another: see `segment_by_script`.
-    home: Vec<String>,
+    reader: Reader,
     /// What is not released, as it came.
     pending: String,
     /// Where `pending` begins in the whole text, in bytes and in code points.
@@ -53,6 +56,7 @@ struct Scan {
     /// White space since the last visible character.
     gap: Gap,
     wait: Option<Wait>,
+    link: Option<Open>,
     /// The last end of a clause or sentence at which nothing was released, as more was wanted.
     breath: Option<usize>,
 }
@@ -94,6 +98,14 @@ struct Wait {
     word: bool,
 }
 
+/// A link that is being read, or was and is followed by space alone.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    start: usize,
+    /// What follows of it is not said.
+    past_host: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Boundary {
     Clause,
@@ -104,15 +116,15 @@ enum Boundary {
 impl Incremental {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self::by_script(limits, Vec::new())
+        Self::for_reader(limits, Reader::default())
     }
 
-    /// As `new`, with pieces as `segment_by_script` makes them.
+    /// As `new`, for one engine.
     #[must_use]
-    pub fn by_script(limits: Limits, home: Vec<String>) -> Self {
+    pub fn for_reader(limits: Limits, reader: Reader) -> Self {
         Self {
             limits,
-            home,
+            reader,
             pending: String::new(),
             base_bytes: 0,
             base_chars: 0,
@@ -180,13 +192,49 @@ impl Incremental {
         if let Some(cut) = self.decided(c, at) {
             return Some(cut);
         }
+        if let Some(open) = &mut self.scan.link {
+            if self.scan.gap.from.is_none() && u8::try_from(c).is_ok_and(goes_on) && at - open.start < MAX_LINK {
+                let start = open.start;
+                open.past_host |= matches!(c, '/' | '?' | '#');
+                if open.past_host {
+                    self.scan.tail = self.scan.tail.after(c, false);
+                } else {
+                    self.scan.visible(c);
+                }
+                return self.before_link(start);
+            }
+            self.scan.link = None;
+        }
         if self.scan.size.chars > 0
             && let Some(cut) = self.before(c, at)
         {
             return Some(cut);
         }
         self.scan.visible(c);
+        if self.reader.links && matches!(c, '/' | '.') {
+            let begin = self.scan.begin;
+            let read = &self.pending.as_bytes()[begin..self.scan.at];
+            let told_by_ending = c == '/' && !read.ends_with(b"//");
+            let open = |start| Open { start: begin + start, past_host: told_by_ending };
+            self.scan.link = opening(read, at - begin).map(open);
+        }
         self.too_long()
+    }
+
+    /// What stands before a link that has turned out long: released where nothing is heard yet.
+    fn before_link(&mut self, start: usize) -> Option<usize> {
+        if self.scan.at - start != LONG_LINK {
+            return None;
+        }
+        let begin = self.scan.begin;
+        let before = self.pending[begin..start].trim_end_matches(is_opener);
+        let size = measure(before.trim());
+        if size.speakable == 0 || size.chars < SIDE {
+            return None;
+        }
+        let cut = begin + before.len();
+        self.scan.breath = Some(cut);
+        self.opening.then_some(cut)
     }
 
     /// Whether something ends before the visible character at `at`.
@@ -282,15 +330,18 @@ impl Incremental {
         // No further look before it is half as long again: the work stays in proportion to the text.
         self.scan.patience = self.scan.size.chars + self.scan.size.chars / 2;
         let read = &self.pending[self.scan.begin..self.scan.at];
-        let pieces = segment(read, self.limits_now());
+        // Parted by script they would only be more.
+        let reader = Reader { scripts: Vec::new(), ..self.reader };
+        let pieces = segment_for(read, self.limits_now(), &reader);
         let last = pieces.last().filter(|_| pieces.len() > 1)?;
         Some(self.scan.begin + last.span.start)
     }
 
     /// Whether what was read ends with a whole clause, as far as its mark tells.
     fn ends_here(&self) -> bool {
-        let Scan { begin, size, tail, gap, .. } = self.scan;
-        if size.speakable == 0 || size.weight < SIDE {
+        let Scan { begin, size, tail, gap, link, .. } = self.scan;
+        let within_link = link.is_some() && gap.from.is_none();
+        if size.speakable == 0 || size.weight < SIDE || within_link {
             return false;
         }
         let text = self.pending[begin..].trim_end_matches(|c| kind(c) == Kind::Space || is_closer(c));
@@ -319,7 +370,7 @@ impl Incremental {
         let from = self.scan.begin.min(cut);
         self.count(from);
         let (bytes, chars) = (self.base_bytes + from, self.base_chars + self.counted_chars);
-        for mut piece in segment_by_script(self.pending[from..cut].trim_end(), self.limits_now(), &self.home) {
+        for mut piece in segment_for(self.pending[from..cut].trim_end(), self.limits_now(), &self.reader) {
             piece.span = bytes + piece.span.start..bytes + piece.span.end;
             piece.place.shift(chars);
             pieces.push(piece);
@@ -330,12 +381,13 @@ impl Incremental {
 
     /// Forgets what was released.
     fn trim(&mut self) {
-        let Scan { begin, at, ref mut wait, ref mut breath, ref mut gap, .. } = self.scan;
+        let Scan { begin, at, ref mut wait, ref mut breath, ref mut gap, ref mut link, .. } = self.scan;
         if begin == 0 {
             return;
         }
         // Nothing is remembered of what lies before `begin`.
         *breath = breath.map(|cut| cut - begin);
+        *link = link.map(|open| Open { start: open.start - begin, ..open });
         gap.from = gap.from.map(|from| from.saturating_sub(begin));
         if let Some(wait) = wait {
             wait.cut -= begin;
@@ -363,13 +415,19 @@ impl Scan {
         self.size.weight += spaces + if is_unspaced(c) { 2 } else { 1 };
         self.size.speakable += usize::from(is_speakable(c));
         self.gap = Gap::default();
-        self.tail = match c {
-            '.' => Tail::FullStop,
-            _ if is_closer(c) && !spaced => self.tail,
-            _ if is_terminal(c) => Tail::Terminal,
-            _ if MARKS.contains(&c) => Tail::Clause,
-            _ => Tail::Word,
-        };
+        self.tail = self.tail.after(c, spaced);
+    }
+}
+
+impl Tail {
+    fn after(self, c: char, spaced: bool) -> Self {
+        match c {
+            '.' => Self::FullStop,
+            _ if is_closer(c) && !spaced => self,
+            _ if is_terminal(c) => Self::Terminal,
+            _ if MARKS.contains(&c) => Self::Clause,
+            _ => Self::Word,
+        }
     }
 }
 

@@ -3,15 +3,21 @@
 use proptest::prelude::*;
 
 use super::{
-    Incremental, Limits, Piece, segment,
-    tests::{check, hostile_text, limits},
+    Incremental, Limits, Piece, Reader,
+    link::MAX_LINK,
+    segment,
+    tests::{check, hostile_text, limits, reader},
 };
 
 const LIMITS: Limits = Limits { first_chars: 80, max_chars: 300 };
 
 /// What is released, and after how many characters.
 fn released(text: &str) -> Vec<(usize, String)> {
-    let mut incremental = Incremental::new(LIMITS);
+    released_to(Reader::default(), text)
+}
+
+fn released_to(reader: Reader, text: &str) -> Vec<(usize, String)> {
+    let mut incremental = Incremental::for_reader(LIMITS, reader);
     let mut found = Vec::new();
     for (index, c) in text.chars().enumerate() {
         let pieces = incremental.push(c.encode_utf8(&mut [0; 4]));
@@ -113,12 +119,63 @@ fn prose_is_cut_as_it_is_cut_in_whole() {
     let said = |pieces: Vec<Piece>| {
         pieces.into_iter().map(|piece| (piece.text, piece.span, piece.place.span())).collect::<Vec<_>>()
     };
-    assert_eq!(said(in_chunks(text, &[7], LIMITS)), said(segment(text, LIMITS)));
+    assert_eq!(said(in_chunks(text, &[7], LIMITS, &Reader::default())), said(segment(text, LIMITS)));
+}
+
+fn reads_links() -> Reader {
+    Reader { links: true, ..Reader::default() }
+}
+
+#[test]
+fn a_link_is_released_whole() {
+    let path = "path/".repeat(80);
+    for link in [
+        format!("https://example.com/{path}?q=A.B!C?D"),
+        format!("www.Example.com/{path}"),
+        format!("docs.example.com/{path}x"),
+    ] {
+        for marked in [
+            format!("See {link}. |That page says all that there is to say."),
+            format!("The page is this one |({link}), which says all that there is to say. |Another sentence."),
+            format!("{link}\n|A second line."),
+            format!("看看这个{link}，|里面都有。第二句话在这里，也不短。"),
+            format!("One is {link} and another one is |{link} as well. |Those were two of them."),
+        ] {
+            let expected: Vec<String> = marked.split('|').map(|part| part.trim().to_owned()).collect();
+            let found = released_to(reads_links(), &marked.replace('|', ""));
+            assert_eq!(found.iter().map(|(_, said)| said.clone()).collect::<Vec<_>>(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_long_link_holds_nothing_up() {
+    let link = format!("https://example.com/{}", "0123456789".repeat(1000));
+    // What stands before it is said while it comes, and what is beyond the longest link is text like any other.
+    let text = format!("You will find all of it at {link}");
+    let found = released_to(reads_links(), &text);
+    assert_eq!(found[0], (27 + 80, "You will find all of it at".to_owned()));
+    assert!(found[1].1.starts_with(&link[..MAX_LINK]) && found[1].1.len() < MAX_LINK + 300);
+    assert!(found[1].0 < 27 + MAX_LINK + 400, "{}", found[1].0);
+    // Nothing waits for more than a few words.
+    let mut incremental = Incremental::for_reader(LIMITS, reads_links());
+    assert_eq!(incremental.push("Here is a first sentence. And here is another one at ").len(), 1);
+    incremental.push(&link[..50]);
+    assert!(!incremental.can_hurry(true));
+    incremental.push(&link[50..100]);
+    assert_eq!(incremental.hurry(false)[0].text, "And here is another one at");
+    assert!(!incremental.can_hurry(true));
+    assert_eq!(incremental.flush()[0].text, link[..100]);
+    // It may go on, and what is behind it does not.
+    incremental.push("Is it www.example.com?");
+    assert!(!incremental.can_hurry(true));
+    incremental.push(" ");
+    assert!(incremental.can_hurry(true));
 }
 
 /// The text in pieces of so many characters, again and again.
-fn in_chunks(text: &str, sizes: &[usize], limits: Limits) -> Vec<Piece> {
-    let mut incremental = Incremental::new(limits);
+fn in_chunks(text: &str, sizes: &[usize], limits: Limits, reader: &Reader) -> Vec<Piece> {
+    let mut incremental = Incremental::for_reader(limits, reader.clone());
     let (mut pieces, mut chars) = (Vec::new(), text.chars().peekable());
     let mut sizes = sizes.iter().cycle();
     while chars.peek().is_some() {
@@ -137,25 +194,27 @@ proptest! {
     fn any_chunks_give_the_same_segments(
         text in hostile_text(),
         limits in limits(),
+        reader in reader(),
         sizes in prop::collection::vec(1usize..40, 1..6),
     ) {
-        let whole = in_chunks(&text, &[usize::MAX], limits);
-        check(&text, &whole, limits);
+        let whole = in_chunks(&text, &[usize::MAX], limits, &reader);
+        check(&text, &whole, limits, reader.links);
         for piece in &whole {
             let chars: String = text.chars().skip(piece.place.span().start).take(piece.place.span().len()).collect();
             prop_assert_eq!(&chars, &text[piece.span.clone()]);
         }
-        prop_assert_eq!(&in_chunks(&text, &[1], limits), &whole);
-        prop_assert_eq!(&in_chunks(&text, &sizes, limits), &whole);
+        prop_assert_eq!(&in_chunks(&text, &[1], limits, &reader), &whole);
+        prop_assert_eq!(&in_chunks(&text, &sizes, limits, &reader), &whole);
     }
 
     #[test]
     fn nothing_is_lost_or_said_twice_whatever_hurries(
         text in hostile_text(),
         limits in limits(),
+        reader in reader(),
         acts in prop::collection::vec(0usize..12, 1..20),
     ) {
-        let mut incremental = Incremental::new(limits);
+        let mut incremental = Incremental::for_reader(limits, reader);
         let mut pieces = Vec::new();
         let mut acts = acts.iter().cycle();
         for c in text.chars() {

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use whatlang::{Detector, Info, Lang, Script};
 
+use super::link;
+
 /// A Latin line with fewer letters is not guessed at.
 const MIN_LATIN_LETTERS: usize = 20;
 /// Without an accent.
@@ -39,9 +41,10 @@ const MIN_CONFIDENCE: f64 = 0.3;
 const MAX_CHARS: usize = 1_000;
 
 /// BCP 47; none for what may be English, or is too short to tell. Only for text in one language: a mixed one is parted
-/// by script before.
+/// by script before. Links are in none.
 #[must_use]
 pub fn language(text: &str) -> Option<&'static str> {
+    let text = &*link::left_out(text);
     let end = text.char_indices().nth(MAX_CHARS).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
     if text.is_ascii() && text.len() < MIN_LATIN_LETTERS {
@@ -284,6 +287,19 @@ mod tests {
         ] {
             assert_ne!(language_or_english(text), Some("en"), "{text}");
             assert!(!is_english(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_are_in_no_language() {
+        let link = format!("https://ejemplo.es/{}", "una-pagina-muy-larga-con-palabras/".repeat(20));
+        for (text, expected) in [
+            (link.clone(), None),
+            (format!("Look: {link}"), None),
+            (format!("看看这个 {link}"), Some("zh")),
+            (format!("Das ist heute leider nicht möglich, weil wir noch keine Zeit dafür hatten: {link}"), Some("de")),
+        ] {
+            assert_eq!(language(&text), expected, "{text}");
         }
     }
 

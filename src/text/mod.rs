@@ -11,6 +11,7 @@ mod incremental;
 #[cfg(test)]
 mod incremental_tests;
 mod language;
+mod link;
 mod place;
 mod script;
 mod sentence;
@@ -20,9 +21,10 @@ mod tests;
 use std::ops::Range;
 
 use self::{
-    clause::{Cut, Cuts},
+    clause::{At, Cut, Cuts},
     clean::{Clean, clean},
     cluster::{Measure, measure},
+    link::Links,
     place::Counter,
     sentence::for_each_sentence,
 };
@@ -50,6 +52,16 @@ pub struct Limits {
     pub max_chars: usize,
 }
 
+/// What the engine that will say a text makes of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reader {
+    /// ISO 15924 codes. A piece that mixes letters of these scripts with others is parted there, as the engine cannot say
+    /// the rest. Empty: any.
+    pub scripts: Vec<String>,
+    /// Of a link its host alone is said: however long it is it stays in one piece, and counts as its host.
+    pub links: bool,
+}
+
 /// A piece of text to be said in one go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -59,9 +71,9 @@ pub struct Piece {
     pub span: Range<usize>,
     /// The same in code points, for what is told to users.
     pub place: Place,
-    /// Grapheme clusters of `text`.
+    /// Grapheme clusters of `text`; of a link that is read, those of its host.
     pub chars: usize,
-    /// Letters and digits of `text`, in grapheme clusters: never zero.
+    /// Letters and digits of `text`, in grapheme clusters, counted so too: never zero.
     pub speakable: usize,
 }
 
@@ -71,21 +83,28 @@ pub struct Piece {
 /// into the piece before or after them.
 #[must_use]
 pub fn segment(text: &str, limits: Limits) -> Vec<Piece> {
-    segment_by_script(text, limits, &[])
+    segment_for(text, limits, &Reader::default())
 }
 
-/// As `segment`; a piece that mixes letters of the scripts `home` (ISO 15924 codes) with others is parted there, as the
-/// engine that reads `home` cannot say the rest.
+/// As `segment`, for one engine.
 #[must_use]
-pub fn segment_by_script(text: &str, limits: Limits, home: &[String]) -> Vec<Piece> {
-    let clean = clean(text);
+pub fn segment_for(text: &str, limits: Limits, reader: &Reader) -> Vec<Piece> {
+    let clean = clean(text, reader.links);
     let max_chars = limits.max_chars.max(1);
     let limits = Limits { first_chars: limits.first_chars.clamp(1, max_chars), max_chars };
+    let links = if reader.links { Links::find(&clean.text, limits.first_chars) } else { Links::default() };
     let original = Counter::new(text);
-    let mut assembly = Assembly { clean: &clean, original, limits, home, draft: None, pieces: Vec::new() };
+    let home = &reader.scripts;
+    let mut assembly = Assembly { clean: &clean, links, original, limits, home, draft: None, pieces: Vec::new() };
     let mut line_start = 0;
     for line in clean.text.split('\n') {
-        for_each_sentence(line, |start, end| assembly.add(line_start + start, line_start + end));
+        let mut from = 0;
+        for_each_sentence(line, |_, end| {
+            if assembly.links.torn_at(line_start + end).is_none() {
+                assembly.add(line_start + from, line_start + end);
+                from = end;
+            }
+        });
         assembly.finish();
         line_start += line.len() + 1;
     }
@@ -114,6 +133,7 @@ struct Draft {
 
 struct Assembly<'c> {
     clean: &'c Clean<'c>,
+    links: Links,
     original: Counter<'c>,
     limits: Limits,
     home: &'c [String],
@@ -150,12 +170,13 @@ impl Assembly<'_> {
         let Some(mut rest) = self.draft.take() else { return };
         while rest.measure.speakable > 0 {
             let text = &self.clean.text[rest.start..rest.end];
-            let Some(cut) = self.cut(text, rest.measure.chars) else {
+            let Some(cut) = self.cut(rest.start, text, rest.measure.chars) else {
                 self.push(&rest);
                 return;
             };
             let (head, tail) = (text[..cut.at].trim_end(), text[cut.at..].trim_start());
-            let head = Draft { start: rest.start, end: rest.start + head.len(), measure: measure(head) };
+            let (start, end) = (rest.start, rest.start + head.len());
+            let head = Draft { start, end, measure: self.measure(start, end) };
             // Between the two are spaces, each a cluster.
             rest.measure.chars -= cut.chars + (text.len() - cut.at - tail.len());
             rest.measure.speakable -= head.measure.speakable;
@@ -164,13 +185,13 @@ impl Assembly<'_> {
         }
     }
 
-    /// Where `text` is cut, if it is too long for the next piece.
-    fn cut(&self, text: &str, chars: usize) -> Option<Cut> {
+    /// Where `text`, which begins at `start`, is cut, if it is too long for the next piece.
+    fn cut(&self, start: usize, text: &str, chars: usize) -> Option<Cut> {
         let limit = self.limit();
         if chars <= limit {
             return None;
         }
-        let cuts = Cuts::find(text, chars, limit);
+        let cuts = Cuts::find(text, chars, limit, At { links: &self.links, start });
         if self.pieces.is_empty() && chars <= (limit + limit / 2).min(self.limits.max_chars) {
             return cuts.clause();
         }
@@ -186,7 +207,11 @@ impl Assembly<'_> {
         let text = &self.clean.text[start..end];
         let end = start + text.trim_end().len();
         let start = end.saturating_sub(text.trim().len());
-        (start < end).then(|| Draft { start, end, measure: measure(&self.clean.text[start..end]) })
+        (start < end).then(|| Draft { start, end, measure: self.measure(start, end) })
+    }
+
+    fn measure(&self, start: usize, end: usize) -> Measure {
+        self.links.said(&(start..end), measure(&self.clean.text[start..end]))
     }
 
     fn push(&mut self, draft: &Draft) {
@@ -194,9 +219,13 @@ impl Assembly<'_> {
         if script::foreign_letter(text, self.home).is_none() {
             return self.push_whole(draft);
         }
+        let mut from = draft.start;
         for run in script::runs(text, self.home) {
-            if let Some(part) = self.draft_of(draft.start + run.start, draft.start + run.end) {
-                self.push_whole(&part);
+            let to = draft.start + run.end;
+            if self.links.torn_at(to).is_none() {
+                let part = self.draft_of(from, to);
+                from = to;
+                part.iter().for_each(|part| self.push_whole(part));
             }
         }
     }

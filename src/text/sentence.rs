@@ -129,7 +129,7 @@ pub(super) fn is_closer(c: char) -> bool {
     }
 }
 
-fn is_opener(c: char) -> bool {
+pub(super) fn is_opener(c: char) -> bool {
     matches!(c, '"' | '\'' | '(' | '[' | '{' | '‘' | '“' | '„' | '«' | '‹' | '»' | '¿' | '¡' | '*' | '_' | '—' | '–')
 }
 

@@ -22,6 +22,7 @@ from ishowtts.engines import options
 from ishowtts.engines.espeak_languages import Languages, language_of, parts, primary, unreadable
 from ishowtts.engines.timescale import change_tempo
 from ishowtts.errors import InvalidSetting, IshowttsError, SegmentRefused
+from ishowtts.text import web
 
 PROGRAM = "espeak-ng"
 MEND = "apt-get install espeak-ng (Debian, Ubuntu), brew install espeak-ng (macOS)"
@@ -88,7 +89,7 @@ class Espeak:
         self._pool = ThreadPoolExecutor(chosen.slots, thread_name_prefix="espeak")
         self._info = EngineInfo(
             name="espeak",
-            revision=f"{version}-2",
+            revision=f"{version}-3",
             sample_rate_hz=_SAMPLE_RATE_HZ,
             languages=self._languages.tags,
             scripts=self._languages.scripts,
@@ -96,6 +97,7 @@ class Espeak:
             licence="GPL-3.0-or-later",
             device="cpu",
             max_segment_chars=_MAX_SEGMENT_CHARS,
+            reads_links=True,
             max_slots=chosen.slots,
             max_shared=chosen.slots,
             cost=Cost(steps=1, fixed_ms=8.0, ms_per_char=0.2, audio_ms_per_char=75.0),
@@ -106,7 +108,7 @@ class Espeak:
         return self._info
 
     def normalise(self, text: str, language: str | None) -> list[Spoken]:
-        return [Spoken(text, 0, len(text))]
+        return web.read(text, primary(language or language_of(text)))
 
     def prepare(self, voice: Voice) -> Conditioning:
         hints = dict(voice.hints)
@@ -126,7 +128,12 @@ class Espeak:
             raise TypeError(f"a conditioning of another engine: {type(conditioning).__name__}")
         if segment.params:
             raise InvalidSetting(f"espeak has no parameter {next(iter(segment.params))!r}")
-        self._saying[slot] = (segment, conditioning, self._language(segment, conditioning))
+        tag, name = self._language(segment, conditioning)
+        segment = replace(segment, text=web.say(segment.text, primary(tag)))
+        letter = unreadable(segment.text, name)
+        if letter is not None:
+            raise SegmentRefused(f"espeak cannot say {letter!r} in the language {tag!r}")
+        self._saying[slot] = (segment, conditioning, name)
         return 1
 
     def step(self, slots: Sequence[int]) -> Iterator[Chunk]:
@@ -146,8 +153,8 @@ class Espeak:
         self._pool.shutdown()
         self._saying.clear()
 
-    def _language(self, segment: Segment, preset: Preset) -> str:
-        """What espeak-ng calls the segment's language. Raises SegmentRefused."""
+    def _language(self, segment: Segment, preset: Preset) -> tuple[str, str]:
+        """The segment's language, and what espeak-ng calls it. Raises SegmentRefused."""
         tag = segment.language or language_of(segment.text)
         if segment.language is None and tag == "en":
             # Latin letters and nothing else to go by: the voice's own language, whatever that is.
@@ -157,10 +164,7 @@ class Espeak:
         name = self._languages.called(next(same, tag))
         if name is None:
             raise SegmentRefused(f"espeak does not speak {tag!r}")
-        letter = unreadable(segment.text, name)
-        if letter is not None:
-            raise SegmentRefused(f"espeak cannot say {letter!r} in the language {tag!r}")
-        return name
+        return tag, name
 
     def _speak(self, slot: int) -> Chunk:
         segment, preset, language = self._saying.pop(slot)

@@ -50,7 +50,7 @@ PARAMS: Mapping[str, Any] = {
         "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.15},
         "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80, "x-whole-text": True},
         "remove_silence": {"type": "boolean", "default": False},
-        "normalize": {"type": "boolean", "default": True},
+        "normalize": {"type": "boolean", "default": True, "x-reads-links": True},
     },
 }
 
@@ -126,6 +126,7 @@ class F5Reference(WholeSegmentEngine):
             licence=files.licence,
             device=str(device),
             max_segment_chars=_MAX_SEGMENT_CHARS,
+            reads_links=True,
             cost=self._fit(),
             params=PARAMS,
         )

@@ -30,6 +30,7 @@ from ishowtts.engine import (
 )
 from ishowtts.engines import options
 from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
+from ishowtts.text import web
 
 _AMPLITUDE = 0.25
 _HANG_S = 24 * 3600.0
@@ -127,6 +128,7 @@ class Fake:
             licence="Apache-2.0",
             device="cpu",
             max_segment_chars=chosen.max_segment_chars,
+            reads_links=True,
             cost=Cost(chosen.steps, chosen.step_ms, chosen.ms_per_char, chosen.audio_ms_per_char),
             max_slots=chosen.slots,
             max_shared=chosen.shared,
@@ -137,7 +139,7 @@ class Fake:
         return self._info
 
     def normalise(self, text: str, language: str | None) -> list[Spoken]:
-        return [Spoken(text, 0, len(text))]
+        return web.read(text, language)
 
     def prepare(self, voice: Voice) -> Conditioning:
         time.sleep(self._options.prepare_ms / 1e3)
@@ -225,17 +227,20 @@ class Fake:
     def _transcript(self, saying: _Saying) -> Transcript:
         text = saying.segment.text
         char_ms = self._options.audio_ms_per_char / saying.segment.speed
-        words = [
-            Word(found.group(), found.start(), found.end(), found.start() * char_ms, found.end() * char_ms)
-            for found in re.finditer(r"\S+", text)
-        ]
+        words, unsaid = [], 0
+        for found in re.finditer(r"\S+", text):
+            said = web.say(found.group(), saying.segment.language)
+            start = found.start() - unsaid
+            unsaid += len(found.group()) - len(said)
+            words.append(Word(said, *found.span(), start * char_ms, (start + len(said)) * char_ms))
         if "backwards" in saying.faults:
             words.append(Word("backwards", 0, 0, 1.0, 0.0))
-        return Transcript(text, tuple(words))
+        return Transcript(web.say(text, saying.segment.language), tuple(words))
 
     def _tone(self, segment: Segment, tone: Tone) -> Pcm:
         rate = self._options.sample_rate_hz
-        seconds = self._options.audio_ms_per_char * len(segment.text) / 1e3 / segment.speed
+        said = web.say(segment.text, segment.language)
+        seconds = self._options.audio_ms_per_char * len(said) / 1e3 / segment.speed
         key = f"{segment.seed}\0{tone.voice_id}{tone.clip}\0{segment.text}".encode("utf-8", "surrogatepass")
         pitch_hz = 200 + hashlib.blake2b(key, digest_size=2).digest()[0]
         phase = np.arange(max(1, round(seconds * rate))) * (2 * np.pi * pitch_hz / rate)

@@ -118,6 +118,7 @@ class Hibari:
             licence="Apache-2.0",
             device="cpu",
             max_segment_chars=_MAX_SEGMENT_CHARS,
+            reads_links=True,
             max_slots=chosen.slots,
             max_shared=chosen.slots,
             cost=Cost(steps=1, fixed_ms=5.0, ms_per_char=0.15, audio_ms_per_char=65.0),

@@ -15,8 +15,9 @@ import unicodedata
 
 from ishowtts.engine import Spoken
 from ishowtts.errors import SegmentRefused
+from ishowtts.text import web
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change of what is read."""
 
 _MAX_MARKS = 2
@@ -122,13 +123,14 @@ _NAMED_LETTER = re.compile(r"LATIN (?:CAPITAL |SMALL )?LETTER (?:[A-Z ]+ )??([A-
 
 
 def read(text: str) -> list[Spoken]:
-    """What will be said for each word of ``text``; words of which nothing is said are left out.
+    """What will be said for each word of ``text``, addresses as :mod:`ishowtts.text.web` reads them; words of which
+    nothing is said are left out.
 
     Raises SegmentRefused for letters of other scripts than Latin.
     """
     pieces = []
     for token in _TOKEN.finditer(text):
-        said = " ".join(_token(token.group()).split())
+        said = " ".join(_token(web.say(token.group(), "en")).split())
         if said:
             pieces.append(Spoken(said, token.start(), token.end()))
     return pieces

@@ -1,21 +1,36 @@
-# ruff: noqa: RUF001 - the characters are what this is about
-"""Addresses: of a link its host is said, of a mail address all of it."""
+"""Addresses: of a link its host is said, of a mail address all of it. Pure; safe on any thread.
+
+The server leaves whole what is a link here, however long (``src/text/link.rs``): whatever its rules take for one, these
+must too. ``tests/data/links.json`` holds the two together.
+"""
 
 from __future__ import annotations
 
 import re
 
+from ishowtts.engine import Spoken
 from ishowtts.text.reading import Reading
 
-_TLD = "com|net|org|edu|gov|io|tv|gg|me|co|cn|jp|uk|de|fr|eu|us|ru|info|dev|app|ai|xyz|live|top|fm|ly|be|moe"
+_ENDINGS = "com|net|org|edu|gov|io|tv|gg|co|cn|jp|uk|de|fr|eu|ru|info|dev|ai|xyz|fm|ly|moe"
+_WORD_ENDINGS = "me|us|be|live|top|app"
+"""What follows a missing space as well ("it's over.be nice"): a path tells."""
+_SOLID = "\u0e00-\u0eff\u1000-\u11ff\u2010-\u206f\u3000-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef"
+"""Scripts that put no space behind a link, and their punctuation."""
+_PATH = rf"(?:(?![,;|]https?://)[^\s\"<>`{_SOLID}])*"
 _URL = re.compile(
-    r"(?:[a-z][a-z0-9+.-]*://|(?<![\w@.])www\.)(?:[^\s/?#@]*@)?(?P<host>[\w.-]*\w)(?::\d+)?"
-    r"(?:[/?#][^\s，。！？；：、“”‘’《》（）\u4e00-\u9fff]*)?",
+    r"(?:(?<![a-z0-9])[a-z][a-z0-9]{0,15}://|(?<![\w@.])www\.)(?:[^\s/?#@]{0,64}@)?(?P<host>[\w.-]{0,252}\w)(?::\d{1,5})?"
+    rf"(?:[/?#]{_PATH})?",
     re.IGNORECASE | re.ASCII,
 )
+_OTHER_LETTERS = re.compile(
+    r"(?<![a-z0-9])[a-z][a-z0-9]{0,15}://(?=[\w.-]{0,252}[^\x00-\x7f])"
+    r"(?P<host>[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.(?:[a-z]{2,24}|рф|укр|中国))(?::[0-9]{1,5})?"
+    rf"(?:[/?#]{_PATH})?",
+    re.IGNORECASE,
+)
 _BARE = re.compile(
-    rf"(?<![\w@./-])(?P<host>(?:[a-z0-9](?:[a-z0-9-]{{0,62}})\.){{1,4}}(?:{_TLD}))(?![\w-])(?!\.\w)"
-    r"(?:/[^\s，。！？；：、“”‘’《》（）\u4e00-\u9fff]*)?",
+    r"(?<![\w@./-])(?P<host>(?:[a-z0-9](?:[a-z0-9-]{0,62})\.){1,4}"
+    rf"(?:(?:{_ENDINGS})(?![\w-])(?!\.\w)|(?:{_WORD_ENDINGS})(?=/)))(?:/{_PATH})?",
     re.IGNORECASE | re.ASCII,
 )
 _MAIL = re.compile(
@@ -23,22 +38,63 @@ _MAIL = re.compile(
     re.I | re.A,
 )
 _MENTION = re.compile(r"(?<![\w@])[@#](?=[^\W\d_])")
-_TAIL = ".,;:!?)]}'\""
+_TAIL = ".,;:!?)]}'*"
 
-_WORDS = {"zh": ("点", "at", "杠", "下划线"), "en": ("dot", "at", "dash", "underscore")}
+_CHINESE = ("点", "at", "杠", "下划线")
+_ENGLISH = ("dot", "at", "dash", "underscore")
+_WORDS = {
+    "zh": _CHINESE,
+    "cmn": _CHINESE,
+    "yue": _CHINESE,
+    "de": ("Punkt", "ät", "Bindestrich", "Unterstrich"),
+    "fr": ("point", "arobase", "tiret", "tiret bas"),
+    "es": ("punto", "arroba", "guion", "guion bajo"),
+    "it": ("punto", "chiocciola", "trattino", "trattino basso"),
+    "pt": ("ponto", "arroba", "hífen", "sublinhado"),
+    "nl": ("punt", "apenstaartje", "streepje", "laag streepje"),
+    "ru": ("точка", "собака", "дефис", "подчёркивание"),
+    "pl": ("kropka", "małpa", "myślnik", "podkreślnik"),
+    "sv": ("punkt", "snabel-a", "bindestreck", "understreck"),
+    "vi": ("chấm", "a còng", "gạch ngang", "gạch dưới"),
+}
+
+
+def read(text: str, language: str | None) -> list[Spoken]:
+    """``text`` with its addresses as they are said, in parts with their places. For engines that read all else
+    themselves.
+
+    ``language``: of the words between, ISO 639; English where it is not known.
+    """
+    if not text:
+        return []
+    reading = Reading(text)
+    if "." in text or "://" in text:
+        _addresses(reading, language)
+    return [Spoken(text, 0, len(text))] if reading.untouched == text else reading.spoken()
+
+
+def say(text: str, language: str | None) -> str:
+    """The same in one piece."""
+    return "".join(piece.text for piece in read(text, language))
 
 
 def apply(reading: Reading, language: str) -> None:
-    words = _WORDS.get(language, _WORDS["en"])
-    reading.replace(_MAIL, lambda match: f"{_name(match['user'], words)} {words[1]} {_name(match['host'], words)}")
-    for pattern in (_URL, _BARE):
-        reading.replace(pattern, lambda match: _name(_host(match), words) + _tail(match))
+    _addresses(reading, language)
     # Who or what is meant is said, the sign before it is not.
     reading.replace(_MENTION, lambda _: "")
 
 
+def _addresses(reading: Reading, language: str | None) -> None:
+    words = _WORDS.get(language or "", _ENGLISH)
+    # Links first: the name of a user in one looks like a mail address.
+    for pattern in (_OTHER_LETTERS, _URL):
+        reading.replace(pattern, lambda match: _name(_host(match), words) + _tail(match))
+    reading.replace(_MAIL, lambda match: f"{_name(match['user'], words)} {words[1]} {_name(match['host'], words)}")
+    reading.replace(_BARE, lambda match: _name(_host(match), words) + _tail(match))
+
+
 def _host(match: re.Match[str]) -> str:
-    return match["host"].lower().removeprefix("www.").strip(".")
+    return match["host"].lower().removeprefix("www.").strip(".-")
 
 
 def _tail(match: re.Match[str]) -> str:

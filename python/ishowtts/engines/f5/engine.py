@@ -377,6 +377,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
         licence=files.licence,
         device=torch.cuda.get_device_name(numbers.device) if cuda else "cpu",
         max_segment_chars=MAX_SEGMENT_CHARS,
+        reads_links=True,
         cost=Cost(int(steps) if steps != params.AUTO else 10, 0.0, 1.0, 70.0),
         max_slots=slots,
         max_shared=slots if cuda else 1,

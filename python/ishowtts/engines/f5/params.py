@@ -195,7 +195,7 @@ SCHEMA: Mapping[str, Any] = {
         "target_rms": {"type": "number", "minimum": 0.001, "maximum": 1},
         "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 2},
         "remove_silence": {"type": "boolean"},
-        "normalize": {"type": "boolean"},
+        "normalize": {"type": "boolean", "x-reads-links": True},
         **SHORT_SCHEMA,
     },
 }
