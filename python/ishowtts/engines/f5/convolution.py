@@ -51,8 +51,8 @@ class PositionalConvolution:
         places, length = pack.gapped(REACH)
         row = hidden.new_zeros(length, hidden.shape[1])
         row[places] = hidden
-        gaps = torch.ones(length, 1, dtype=torch.bool, device=hidden.device)
-        gaps[places] = False
+        # Not by an assignment: on CUDA its value would be sent from the host and waited for, which a capture forbids.
+        gaps = torch.ones(length, 1, dtype=torch.bool, device=hidden.device).index_fill_(0, places, False)
         return self._alone(row, gaps)[places]
 
     @exact()

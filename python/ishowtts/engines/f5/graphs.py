@@ -236,13 +236,23 @@ class CudaCapture:
                 graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
                 try:
                     out = work()
+                    graph.capture_end()
                 except BaseException:
-                    # What is left of the capture would fail, too, and not tell why.
-                    with suppress(RuntimeError):
-                        graph.capture_end()
+                    self._abandon(graph)
                     raise
-                graph.capture_end()
         return graph.replay, out
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
+        """What is left of a failed capture would fail, too, and not tell why."""
+        try:
+            graph.capture_end()
+        except RuntimeError:
+            # It does not reach the allocator's end of the capture, without which freed memory that two streams have
+            # used is never given out again.
+            end = getattr(torch._C, "_cuda_endAllocateToPool", None)
+            if end is not None:
+                with suppress(RuntimeError):
+                    end(self._device.index or 0, self._pool)
 
 
 @contextmanager

@@ -42,11 +42,10 @@ class Pack:
     def gapped(self, gap: int) -> tuple[torch.Tensor, int]:
         """Where each token goes in a row with ``gap`` empty places around every segment, and that row's length."""
         if self._gaps is None:
-            shift = torch.empty_like(self.positions)
-            for number, (start, end) in enumerate(self.segments):
-                shift[start:end] = (number + 1) * gap
-            places = torch.arange(self.tokens, device=self.positions.device) + shift
-            self._gaps = places, self.tokens + gap * (len(self.segments) + 1)
+            begins = [begin + (number + 1) * gap for number, (begin, _) in enumerate(self.segments)]
+            lengths = [end - begin for begin, end in self.segments]
+            rows = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
+            self._gaps = sent(torch.cat(rows), self.positions.device), self.tokens + gap * (len(rows) + 1)
         return self._gaps
 
 

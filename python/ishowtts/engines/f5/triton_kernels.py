@@ -135,21 +135,20 @@ def _gate_kernel(h, y, gate, index, dim, gate_stride, BLOCK: tl.constexpr):
 
 @triton.jit
 def _rope_kernel(qkv, cis, out, tokens, heads, positioned, HALF: tl.constexpr, BLOCK: tl.constexpr):
-    """A program turns the pairs of one token's queries, keys or values, and puts each head where it belongs."""
+    """A program turns the pairs of one token's queries, keys or values."""
     token, part = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
-    pair = tl.arange(0, BLOCK)
-    inside = pair < heads * HALF
-    head, place = pair // HALF, pair % HALF
-    source = qkv + (token * 3 + part) * heads * HALF * 2 + pair * 2
-    real = tl.load(source, mask=inside, other=0.0).to(tl.float32)
-    imaginary = tl.load(source + 1, mask=inside, other=0.0).to(tl.float32)
-    turned = (part < 2) & (head < positioned)
-    angle = cis + (token * HALF + place) * 2
-    cos = tl.where(turned, tl.load(angle, mask=inside, other=1.0), 1.0)
-    sin = tl.where(turned, tl.load(angle + 1, mask=inside, other=0.0), 0.0)
-    target = out + ((part * heads + head) * tokens + token) * HALF * 2 + place * 2
-    tl.store(target, (real * cos - imaginary * sin).to(out.dtype.element_ty), mask=inside)
-    tl.store(target + 1, (real * sin + imaginary * cos).to(out.dtype.element_ty), mask=inside)
+    pair, one = tl.arange(0, BLOCK), tl.arange(0, 2)
+    inside = (pair < heads * HALF)[:, None] & (one < 2)[None]
+    # Both numbers of a pair in one access, and neighbours' side by side: apart they would be read two bytes at a time.
+    places = pair[:, None] * 2 + one[None]
+    real, imaginary = tl.split(tl.load(qkv + (token * 3 + part) * heads * HALF * 2 + places, mask=inside, other=0.0))
+    real, imaginary = real.to(tl.float32), imaginary.to(tl.float32)
+    turned = (part < 2) & (pair // HALF < positioned)
+    angles = cis + (token * HALF + pair % HALF)[:, None] * 2 + one[None]
+    cos, sin = tl.split(tl.load(angles, mask=inside, other=0.0))
+    cos, sin = tl.where(turned, cos, 1.0), tl.where(turned, sin, 0.0)
+    made = tl.join(real * cos - imaginary * sin, real * sin + imaginary * cos)
+    tl.store(out + (part * tokens + token) * heads * HALF * 2 + places, made.to(out.dtype.element_ty), mask=inside)
 
 
 Rows: TypeAlias = torch.Tensor | Lookup
@@ -230,10 +229,11 @@ def rope(qkv: torch.Tensor, cis: torch.Tensor, heads: int, positioned: int) -> t
     """As ``Elementwise.rope``."""
     tokens = qkv.shape[0]
     dim = qkv.shape[1] // (3 * heads)
-    out = qkv.new_empty(3, heads, tokens, dim)
+    # Heads of a token side by side, as packed attention has them: it then gives them so, and nothing is put in order.
+    out = qkv.new_empty(3, tokens, heads, dim)
     half = dim // 2
     _rope_kernel[(tokens, 3)](qkv, cis, out, tokens, heads, positioned, HALF=half, BLOCK=_block(heads * half))
-    return out
+    return out.transpose(1, 2)
 
 
 def fused(ops: Elementwise) -> Elementwise:
