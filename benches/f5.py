@@ -55,6 +55,8 @@ class Bench:
         self.frames = frames
         self.compiled = compiled
         self.figures: dict[str, Any] = {"machine": machine()}
+        self.json: Path | None = None
+        self.paths: list[str] = [*f5_cuda.PATHS, *f5_cuda.OTHERS]
         self.checkpoint = folder / "model.safetensors"
         self.vocabulary = folder / "vocab.txt"
         letters = [" ", *map(chr, range(33, 127))]
@@ -413,24 +415,48 @@ def scheduling(bench: Bench) -> dict[str, Any]:
 
 
 def cuda(bench: Bench) -> dict[str, Any] | str:
-    """Requests, throughput and gaps in every precision, beside upstream."""
+    """Requests, throughput and gaps on every path, beside upstream. What there is so far is kept at once."""
     if not torch.cuda.is_available():
         return "no CUDA device here: these paths have not run"
     device, reference = torch.device("cuda:0"), bench.folder / "reference.wav"
     write_reference(reference)
-    voice = Voice("v", "1", (), {}, str(reference), "The harbour lights came on one by one.")
+    voice = Voice("v", "1", (), {}, reference.read_bytes(), "The harbour lights came on one by one.")
+    half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.half(device)]
+    figures: dict[str, Any] = {"device": torch.cuda.get_device_name(device)}
+
+    def kept(found: dict[str, Any]) -> None:
+        figures.update(found)
+        bench.figures["cuda"] = figures
+        if bench.json:
+            keep(bench.figures, bench.json)
 
     def engine_of(dtype: str, graphs: bool) -> F5:
         options = Options(dtype=dtype, device=str(device), nfe_steps=7, graphs=graphs)
         return load_files(bench.files(), options, torch.get_num_threads())
 
     work = f5_cuda.Work(step_flop, f5_upstream.ARCH["dim"], f5_upstream.ARCH["dim"] * f5_upstream.ARCH["ff_mult"])
-    figures = f5_cuda.measure(engine_of, lambda engine: engine.prepare(voice), bench.evaluation, work)
-    half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.half(device)]
-    inputs = {"x": bench.x[None], "cond": bench.cond[None], "text": bench.ids[None]}
-    figures["upstream"] = f5_cuda.upstream(bench.upstream, inputs, device, half)
-    bench.upstream = bench.upstream.float().cpu()
-    return {"device": torch.cuda.get_device_name(device)} | figures
+    f5_cuda.tried(figures, "arithmetic", lambda: f5_cuda.limit_ms(device, half, work))
+    model = bench.ours("fp32")
+    wanted = model.velocities([bench.evaluation(model)])[0]
+    del model
+    ours = [name for name in bench.paths if name in f5_cuda.PATHS]
+    f5_cuda.measure(engine_of, lambda e: e.prepare(voice), bench.evaluation, work, ours, kept, wanted)
+    if "variants" in bench.paths:
+        tokens = 2 * bench.frames * f5_cuda.SLOTS
+        f5_cuda.tried(figures, "variants", lambda: f5_cuda.variants(device, half, work, tokens))
+        kept({})
+    if {"upstream", "compiled"} & set(bench.paths):
+        inputs = {"x": bench.x[None], "cond": bench.cond[None], "text": bench.ids[None]}
+        vocos, reference = bench.upstream_vocos.to(device), bench.reference.to(device, half)
+        request = f5_upstream.request(
+            bench.upstream.to(device, half), vocos, reference, bench.ids.to(device), bench.frames, f5_cuda.STEPS
+        )
+        f5_cuda.tried(
+            figures, "upstream", lambda: f5_cuda.upstream(bench.upstream, inputs, device, half, bench.paths, request)
+        )
+        # Rounded for good: this part is the last.
+        bench.upstream, bench.upstream_vocos = bench.upstream.float().cpu(), vocos.cpu()
+    return figures
 
 
 def main() -> int:
@@ -440,6 +466,8 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=750)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--compile", action="store_true", help="measure the compiled paths too")
+    paths = [*f5_cuda.PATHS, *f5_cuda.OTHERS]
+    parser.add_argument("--paths", default=",".join(paths), help=f"of cuda: some of {', '.join(paths)}")
     parser.add_argument("--device-pack", type=Path, metavar="FOLDER")
     parser.add_argument("--packed", type=Path, metavar="FOLDER", help="what --device-pack has made")
     chosen = parser.parse_args()
@@ -456,16 +484,24 @@ def main() -> int:
     unknown = sorted(set(chosen.only.split(",")) - set(PARTS))
     if unknown:
         parser.error(f"--only takes {', '.join(PARTS)}, not {', '.join(unknown)}")
+    if strange := sorted(set(chosen.paths.split(",")) - set(paths)):
+        parser.error(f"--paths takes {', '.join(paths)}, not {', '.join(strange)}")
     torch.set_num_threads(chosen.threads)
     # As the engine does when it loads; upstream, in the same process, gains by it too.
     memory.keep_freed()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         bench = Bench(Path(folder), chosen.frames, chosen.compile)
+        bench.json, bench.paths = chosen.json, chosen.paths.split(",")
         for name in chosen.only.split(","):
             print(f"{name} …", file=sys.stderr)
-            bench.figures[name] = globals()[name](bench)
-    keep(bench.figures, chosen.json)
-    return 0
+            f5_cuda.tried(bench.figures, name, lambda name=name: globals()[name](bench))  # type: ignore[misc]
+            if chosen.json:
+                keep(bench.figures, chosen.json)
+    if not chosen.json:
+        keep(bench.figures, None)
+    failed = [name for name in chosen.only.split(",") if str(bench.figures[name]).startswith("failed: ")]
+    print(*(f"{name} {bench.figures[name]}" for name in failed), sep="\n", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,10 +17,21 @@ import torch
 PACKAGES = ("f5-tts", "vocos")
 _NOT_PACKED = ("torch", "triton", "numpy", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit")
 _NOT_RUN = (
-    *("accelerate", "bitsandbytes", "cached-path", "click", "datasets", "ema-pytorch", "gradio", "hydra-core"),
-    *("matplotlib", "pydantic", "pydub", "soundfile", "tomli", "torchcodec", "transformers", "unidecode", "wandb"),
+    *("accelerate", "bitsandbytes", "cached-path", "click", "datasets", "ema-pytorch", "gradio", "hf-xet"),
+    *(
+        "hydra-core",
+        "matplotlib",
+        "pydantic",
+        "pydub",
+        "soundfile",
+        "tomli",
+        "torchcodec",
+        "transformers",
+        "unidecode",
+        "wandb",
+    ),
 )
-"""What trains, shows, transcribes or reads files: the models that this measures need none of it."""
+"""What trains, shows, fetches, transcribes or reads files: the models that this measures need none of it."""
 _WITHOUT_LIBRARIES = ("torchaudio",)
 """Its libraries are bound to one torch and it does without them: what upstream and Vocos use of it is Python."""
 _TRAINER = "f5_tts.model.trainer"
@@ -89,6 +101,22 @@ def cfm(model: Any, vocabulary: dict[str, int] | None) -> Any:
     return models().CFM(transformer=model, vocab_char_map=vocabulary, mel_spec_kwargs={}).eval()
 
 
+def request(
+    model: Any, vocoder: Any, reference: torch.Tensor, ids: torch.Tensor, frames: int, steps: int
+) -> Callable[[], torch.Tensor]:
+    """From a prepared reference and text, on the model's device, to sound in memory."""
+    theirs = cfm(model, None).to(reference.device, reference.dtype)
+
+    def run() -> torch.Tensor:
+        mel, _ = theirs.sample(
+            reference[None], ids[None], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=7
+        )
+        sound: torch.Tensor = vocoder.decode(mel[:, len(reference) :].float().transpose(1, 2)).cpu()
+        return sound
+
+    return run
+
+
 def vocos(folder: Path) -> Any:
     """A Vocos whose blocks all matter, written to ``folder`` in its own layout."""
     from vocos import Vocos
@@ -111,17 +139,17 @@ def vocos(folder: Path) -> Any:
 
 
 def pack(folder: Path) -> tuple[list[str], list[str]]:
-    """Copies the upstream package and what its models need (but torch and numpy) into ``folder``, for a machine that
-    lacks them. Returns what was copied, and what the machine has to have: packages compiled for this Python alone."""
-    from packaging.requirements import Requirement
-
+    """Copies the upstream package and what its models need into ``folder``, for a machine that lacks them; with torch
+    and numpy, which it has, goes what torch needs. Returns what was copied, and what the machine has to have: packages
+    compiled for this Python alone."""
     folder.mkdir(parents=True, exist_ok=True)
     done: list[str] = []
     bound: list[str] = []
+    there = _needed("torch") | {*_NOT_PACKED}
     names = list(PACKAGES)
     while names:
         name = names.pop().lower().replace("_", "-")
-        if name in done or name in bound or name in _NOT_PACKED + _NOT_RUN or name.startswith("nvidia-"):
+        if name in there or name in done or name in bound or name in _NOT_RUN or name.startswith("nvidia-"):
             continue
         try:
             found = distribution(name)
@@ -132,11 +160,31 @@ def pack(folder: Path) -> tuple[list[str], list[str]]:
         else:
             done.append(name)
             _copy(found, folder, libraries=name not in _WITHOUT_LIBRARIES)
-        for line in found.requires or ():
-            requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                names.append(requirement.name)
+        names += _requirements(found)
     return sorted(done), sorted(bound)
+
+
+def _requirements(found: Distribution) -> list[str]:
+    from packaging.requirements import Requirement
+
+    read = [Requirement(line) for line in found.requires or ()]
+    needed = [line for line in read if line.marker is None or line.marker.evaluate({"extra": ""})]
+    return [line.name.lower().replace("_", "-") for line in needed]
+
+
+def _needed(name: str) -> set[str]:
+    """By a package, and by what it needs."""
+    found: set[str] = set()
+    names = [name]
+    while names:
+        name = names.pop()
+        if name not in found:
+            found.add(name)
+            try:
+                names += _requirements(distribution(name))
+            except PackageNotFoundError:
+                continue
+    return found
 
 
 def _is_bound(found: Distribution) -> bool:

@@ -49,6 +49,65 @@ def test_every_figure_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sys.path[0] == str(BENCHES)
 
 
+def test_what_fails_does_not_take_the_others_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_cuda
+
+    monkeypatch.setattr(f5_cuda, "SECONDS", 4.0)
+    monkeypatch.setattr(f5_cuda, "ROUNDS", 1)
+    monkeypatch.setattr(f5_cuda, "PATHS", {"one": ("fp32", True), "none": ("fp8", True), "last": ("fp32", False)})
+    for name in ("throughput", "gaps", "traced"):
+        monkeypatch.setattr(f5_cuda, name, lambda *given, **more: {"figure": 1.0})
+    monkeypatch.setattr(f5_cuda, "single", lambda engine, voice: 1 / 0)
+    small, kept = f5_model.write(tmp_path), []
+    wanted = torch.zeros(60, 100)
+
+    def one(dit: DiT) -> Evaluation:
+        import numpy as np
+
+        return Evaluation(dit.prompt(np.arange(5), torch.zeros(20, 100), 60), torch.randn(60, 100), 0.0, 2.0)
+
+    found = f5_cuda.measure(
+        lambda dtype, graphs: small.engine(dtype=dtype),
+        lambda engine: engine.prepare(small.voice()),
+        one,
+        f5_cuda.Work(lambda frames: 1e6 * frames, 64, 128),
+        ("one", "none", "last"),
+        lambda figures: kept.append(sorted(figures)),
+        wanted,
+    )
+    assert found["none"].startswith("failed: InvalidSetting: [engines.f5] dtype: cpu has no float8")
+    for name in ("one", "last"):
+        assert found[name]["request"] == "failed: ZeroDivisionError: division by zero"
+        assert found[name]["steps"] == found[name]["queue traced"] == {"figure": 1.0}
+        assert found[name]["paths"].startswith("fp32, attention: products, operators one by one")
+        assert found[name]["relative error"] > 0
+    assert kept == [["one"], ["none", "one"], ["last", "none", "one"]]
+
+
+def test_a_trace_tells_what_took_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_cuda
+
+    x = torch.ones(64, 64)
+    found = f5_cuda.traced(torch.device("cpu"), lambda: [x @ x for _ in range(4)], 2)
+    assert 0 < found["busy"] <= 1
+    ms, calls = next(figures for name, figures in found["ms a step"].items() if "mm" in name)
+    assert (ms > 0, calls) == (True, 2)
+
+
+@torch.inference_mode()
+def test_other_ways_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHES))
+    import f5_cuda
+
+    # A CPU's GELU there is the exact one.
+    work = f5_cuda.Work(lambda frames: 1.0, 64, 128)
+    found = f5_cuda.variants(torch.device("cpu"), torch.float32, work, 40, 1)
+    assert len(found) == 2
+    assert all(figures["relative difference"] < 1e-2 and len(figures["ms"]) == 2 for figures in found.values()), found
+
+
 def test_policies_are_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes 1 ms for each of its slots; a text of two segments, and one word a little later."""
     monkeypatch.syspath_prepend(str(BENCHES))
@@ -106,10 +165,11 @@ def test_what_is_packed_for_a_device_works_there_alone(tmp_path: Path, monkeypat
     import f5_upstream
 
     # Stand-ins for the upstream package: one with modules and data, one that needs others, torch among them.
-    monkeypatch.setattr(f5_upstream, "PACKAGES", ("pypinyin", "huggingface_hub", "torch", "not-here"))
+    monkeypatch.setattr(f5_upstream, "PACKAGES", ("pypinyin", "huggingface_hub", "pyyaml", "torch", "not-here"))
     packed, bound = f5_upstream.pack(tmp_path / "pack")
-    assert {"pypinyin", "huggingface-hub", "filelock"} <= set(packed)
-    assert not {"torch", "numpy", "not-here"} & {*packed, *bound}
+    assert {"pypinyin", "huggingface-hub", "tqdm"} <= set(packed)
+    assert not {"torch", "numpy", "not-here", "hf-xet"} & {*packed, *bound}
+    assert "filelock" not in packed, "torch needs it, and so it is there"
     # Here it is compiled for one version of Python, and would stand before what the machine has.
     assert "pyyaml" in bound
     assert not (tmp_path / "pack" / "yaml").exists()

@@ -1,6 +1,6 @@
-"""What f5 asks of a CUDA device, without one: torch's fake tensors say of every operator whether devices, dtypes, shapes
-and layouts agree, and a list of what makes the host wait says that a step and an admission have none of it (a capture
-forbids it, too). What the operators compute is tested on the CPU and, where there is one, on a device."""
+"""What f5 asks of a CUDA device, without one: fake tensors say of every operator whether devices, dtypes, shapes and
+layouts agree; and whether it would have the host wait, which a step and an admission must not, and a capture cannot.
+What the operators compute is tested on the CPU and, where there is one, on a device."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class NeverWaits(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         if made is not NotImplemented:
             return made
         made = func(*args, **given)
-        self._check(func, dict(zip((argument.name for argument in func._schema.arguments), args)) | given, made)
+        names = [argument.name for argument in func._schema.arguments]
+        self._check(func, dict(zip(names, args, strict=False)) | given, made)
         return made
 
     def _check(self, func: Any, given: dict[str, Any], made: Any) -> None:
@@ -81,8 +82,6 @@ class NeverWaits(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
 class Kernel:
     """In the place of a kernel of Triton's: what it takes for granted of what it is given."""
 
-    launched: list[str] = []
-
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -98,7 +97,6 @@ class Kernel:
                 assert number in apart or tensor.is_contiguous(), (self.name, number)
             assert all(isinstance(size, int) and 0 < size < 1 << 31 for size in grid)
             assert constants["BLOCK"] & (constants["BLOCK"] - 1) == 0
-            self.launched.append(self.name)
 
         return launch
 
@@ -182,7 +180,11 @@ def test_a_step_agrees_with_the_device_and_never_waits(
             for _ in range(2):
                 velocities = dit.velocities(evaluations)
             for (frames, _), velocity in zip(company, velocities, strict=True):
-                assert (tuple(velocity.shape), velocity.dtype, velocity.device) == ((frames, 100), torch.float32, DEVICE)
+                assert (tuple(velocity.shape), velocity.dtype, velocity.device) == (
+                    (frames, 100),
+                    torch.float32,
+                    DEVICE,
+                )
     product = {"int8": "_int_mm", "fp8": "_scaled_mm"}.get(name, "addmm")
     attended = "_varlen_attn" if packed else "softmax"
     for wanted in (product, attended, "convolution"):

@@ -10,6 +10,7 @@ kernel where torch has it, else the fused kernel for each segment.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,12 +22,14 @@ import torch.nn.functional as F
 from ishowtts.engines.f5.elementwise import LOG2_E
 from ishowtts.engines.f5.pack import Pack, lay_out
 
+LOG = logging.getLogger(__name__)
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Pack], torch.Tensor]
 """Queries, keys and values, ``[heads, tokens, dim_head]``, to ``[tokens, heads * dim_head]``."""
 
 _LN_2 = 1 / LOG2_E
 _SCORES_BYTES = 4 << 20
 """Scores that are worked on at once: about what two cores' caches hold."""
+_AGREEMENT = 2e-2
 _LEAST_SUM, _GREATEST_SUM = 2.0**-60, 2.0**100
 """Of a row's weights. What is lost below the one is nothing beside it, and products stay finite below the other."""
 
@@ -152,9 +155,13 @@ def can_varlen(device: torch.device, dtype: torch.dtype) -> bool:
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return False
     try:
-        return varlen_error(device, dtype) < 2e-2
-    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError):
+        error = varlen_error(device, dtype)
+    except (ImportError, AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as refused:
+        LOG.info("no packed attention here: %s", str(refused).strip()[:200] or type(refused).__name__)
         return False
+    if not error < _AGREEMENT:
+        LOG.warning("no packed attention: it differs by %.2g from that of each segment", error)
+    return error < _AGREEMENT
 
 
 def varlen_error(device: torch.device, dtype: torch.dtype) -> float:

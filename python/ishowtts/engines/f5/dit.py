@@ -122,6 +122,13 @@ class DiT:
         return self._ops.compiled
 
     @property
+    def paths(self) -> str:
+        """What the device was found to do, for those who look for speed."""
+        kernels = "Triton's kernels" if self._ops.looks_up else "operators one by one"
+        graphs = "no graphs" if self.graphs is None else f"{len(self.graphs)} graphs"
+        return f"{self.precision.name}, attention: {self._attention.__name__}, {kernels}, {graphs}"
+
+    @property
     def attends_by_tensors(self) -> bool:
         """Whether tensors alone tell its attention where segments lie, at no extra cost."""
         return self._attention is attention.varlen

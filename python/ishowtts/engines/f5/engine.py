@@ -385,7 +385,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     )
     info = replace(info, cost=warm_up.fit(dit, vocos, info.cost.steps))
     memory.give_back(numbers.device)
-    LOG.info("f5 keeps %s", memory.report(dit, vocos))
+    LOG.info("f5 runs on %s: %s; it keeps %s", info.device, dit.paths, memory.report(dit, vocos))
     if not cuda:
         LOG.warning(
             "f5 runs on the CPU, where it is slower than speech: %d steps of a sentence take about %.1f s",

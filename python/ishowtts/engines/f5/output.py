@@ -54,7 +54,8 @@ class Beside:
 
     def __init__(self, vocos: Vocoder, device: torch.device) -> None:
         self._vocos = vocos
-        self._stream = torch.cuda.Stream(device)
+        # Somebody waits for it: its small kernels go before those of the next step.
+        self._stream = torch.cuda.Stream(device, priority=-1)
         self._buffers = Buffers(pinned=True)
 
     def begin(self, mel: torch.Tensor) -> Taking:

@@ -31,8 +31,7 @@ from ishowtts.engines.f5.elementwise import (
 from ishowtts.engines.f5.linear import can_fp8
 
 LOG = logging.getLogger(__name__)
-
-
+_AGREEMENT = 2e-3
 PLAIN, INT8, FP8 = 0, 1, 2
 _KINDS = {torch.int8: INT8, torch.float8_e4m3fn: FP8}
 # Added and taken away again, it leaves the nearest whole number, the even one of two.
@@ -274,11 +273,14 @@ def _block(size: int) -> int:
 def _right(device: str = "cuda", dtype: torch.dtype = torch.float16) -> bool:
     try:
         kinds = (torch.int8, *([torch.float8_e4m3fn] if can_fp8(torch.device(device)) else []))
-        return check(torch.device(device), dtype, kinds) < 2e-3
+        difference = check(torch.device(device), dtype, kinds)
     except Exception as error:
         # What a kernel can raise while it is compiled has no class in common.
         LOG.info("no Triton kernels here: %s", str(error).strip()[:200] or type(error).__name__)
         return False
+    if not difference < _AGREEMENT:
+        LOG.warning("no Triton kernels: they differ by %.2g from the eager operators", difference)
+    return difference < _AGREEMENT
 
 
 def check(device: torch.device, dtype: torch.dtype, kinds: Sequence[torch.dtype] = (torch.int8,)) -> float:
