@@ -6,6 +6,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,11 +72,18 @@ def available() -> bool:
 
 
 def models() -> Any:
-    """``f5_tts.model``. It imports its trainer: where what that needs is missing, a stand-in takes its place."""
+    """``f5_tts.model``. It imports its trainer, and librosa, whose numba is bound to versions of NumPy: where what they
+    need is missing, stand-ins take their place. The models that this measures need neither."""
     if _TRAINER not in sys.modules and any(find_spec(name) is None for name in ("wandb", "accelerate", "ema_pytorch")):
         trainer = ModuleType(_TRAINER)
         trainer.Trainer = None  # type: ignore[attr-defined]
         sys.modules[_TRAINER] = trainer
+    try:
+        import_module("librosa.filters")
+    except Exception:
+        filters = ModuleType("librosa.filters")
+        filters.mel = None  # type: ignore[attr-defined]
+        sys.modules |= {"librosa": ModuleType("librosa"), "librosa.filters": filters}
     import f5_tts.model
 
     return f5_tts.model

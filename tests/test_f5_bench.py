@@ -205,15 +205,19 @@ def test_torchaudio_is_packed_without_its_libraries(tmp_path: Path, monkeypatch:
     assert not list((tmp_path / "pack").rglob("*.so"))
 
 
-def test_upstreams_trainer_is_not_needed(tmp_path: Path) -> None:
-    """Its package imports it, and so all that trains."""
+def test_what_upstream_does_not_run_is_not_needed(tmp_path: Path) -> None:
+    """The package imports its trainer, so all that trains; and librosa, which may not go with a machine's NumPy."""
     package = tmp_path / "f5_tts" / "model"
     package.mkdir(parents=True)
+    (tmp_path / "librosa").mkdir()
+    (tmp_path / "librosa" / "__init__.py").write_text("raise ImportError('Numba needs an older NumPy')")
     (package.parent / "__init__.py").touch()
-    (package / "__init__.py").write_text("from f5_tts.model.trainer import Trainer\nDiT = 1\n")
+    (package / "__init__.py").write_text(
+        "from f5_tts.model.trainer import Trainer\nfrom librosa.filters import mel\nDiT = 1\n"
+    )
     (package / "trainer.py").write_text("import wandb, accelerate, ema_pytorch\n")
     code = (
-        f"import sys; sys.path += [{str(BENCHES)!r}, {str(tmp_path)!r}]; sys.modules['wandb'] = None;"
+        f"import sys; sys.path[:0] = [{str(BENCHES)!r}, {str(tmp_path)!r}]; sys.modules['wandb'] = None;"
         "import f5_upstream; f5_upstream.find_spec = lambda name: None; assert f5_upstream.models().DiT == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -213,23 +213,36 @@ def test_captured_graphs_on_a_device(tmp_path: Path, dtype: str) -> None:
             check(dit, [evaluation(dit, frames, frames)], bound)
         for _ in range(3):
             check(dit, [evaluation(dit, 60 + seed, seed) for seed in range(3)], bound)
-        assert len(dit.graphs) >= 2
+        assert len(dit.graphs) >= 2, "a capture failed, as the log tells"
         held = torch.cuda.memory_allocated()
         dit.graphs.close()
         assert torch.cuda.memory_allocated() < held
 
 
 @CUDA
-def test_a_step_never_waits_for_the_device(tmp_path: Path) -> None:
-    with torch.inference_mode():
-        dit = load(tmp_path, "cuda", "auto")
-        company = [evaluation(dit, 60 + seed, seed) for seed in range(3)]
-        dit.velocities(company)
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+@pytest.mark.parametrize("graphed", [False, True], ids=["launched", "graphed"])
+@torch.inference_mode()
+def test_neither_a_step_nor_a_prompt_waits_for_the_device(tmp_path: Path, graphed: bool) -> None:
+    dit = load(tmp_path, "cuda", "auto")
+    if graphed:
+        dit.graphs = graphs.on_device(dit.core, dit.sizes, dit.precision.device, packed=True)
+    given = [evaluation(dit, 60 + seed, seed) for seed in range(4)]
+    references = [torch.zeros(20, dit.config.mel_dim, device=dit.precision.device) for _ in given]
+    for _ in range(3):
+        dit.velocities(given)
+    assert not graphed or len(dit.graphs or ()) == 1
+    dit.text.forget()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        # Another layout, whose sizes have a graph.
+        company = [
+            Evaluation(dit.prompt(np.arange(10), reference, one.prompt.frames), one.x, one.t, 2.0)
+            for one, reference in zip(given[::-1], references, strict=True)
+        ]
+        for _ in range(2):
             dit.velocities(company)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ pytest.importorskip("safetensors")
 
 import f5_model  # noqa: E402
 from f5_model import evaluation, load_dit, relative  # noqa: E402
-from ishowtts.engines.f5 import attention, elementwise, linear, output, precision, vocos  # noqa: E402
+from ishowtts.engines.f5 import attention, convolution, elementwise, linear, output, precision, vocos  # noqa: E402
 from ishowtts.engines.f5.dit import DiT, Evaluation  # noqa: E402
 from ishowtts.engines.f5.precision import Precision  # noqa: E402
 from ishowtts.errors import InvalidSetting  # noqa: E402
@@ -45,6 +46,49 @@ def test_triton_kernels_do_what_the_eager_operators_do() -> None:
     single, half = map(float, done.stdout.split())
     assert single < 1e-6
     assert half < 1e-2
+
+
+COMPILED = """
+import sys
+import torch
+from triton import compile
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from ishowtts.engines.f5 import triton_kernels as kernels
+PLACES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16", torch.int8: "*i8",
+    torch.int32: "*i32", torch.int64: "*i64", torch.float8_e4m3fn: "*fp8e4nv"}
+made = set()
+class Recorded:
+    def __init__(self, kernel):
+        self.kernel = kernel
+    def __getitem__(self, grid):
+        return self.compile
+    def compile(self, *given, **constants):
+        names = self.kernel.arg_names
+        types = dict(zip(names, [PLACES[g.dtype] if isinstance(g, torch.Tensor) else "i32" for g in given]))
+        signature = {name: types.get(name, "constexpr") for name in names}
+        source = ASTSource(self.kernel, signature, {(names.index(name),): value for name, value in constants.items()})
+        for capability in map(int, sys.argv[1:]):
+            if capability >= 89 or "*fp8e4nv" not in types.values():
+                assert "cubin" in compile(source, target=GPUTarget("cuda", capability, 32)).asm
+        made.add(self.kernel.fn.__name__)
+names = [name for name in vars(kernels) if name.endswith("_kernel")]
+for name in names:
+    setattr(kernels, name, Recorded(getattr(kernels, name)))
+for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    kernels.check(torch.device("cpu"), dtype, (torch.int8, torch.float8_e4m3fn))
+assert made == set(names), made
+"""
+
+
+def test_triton_kernels_compile_for_devices_that_are_not_here(tmp_path: Path) -> None:
+    """All of them, for all numbers that the engine may give them: Orin and Hopper."""
+    pytest.importorskip("triton.backends.nvidia", reason="triton is not installed here")
+    environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    command = [sys.executable, "-c", COMPILED, "87", "90"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_a_table_is_what_each_request_has_by_itself() -> None:
@@ -254,6 +298,8 @@ def test_no_convolution_is_left_to_tf32(small: f5_model.Small, monkeypatch: pyte
     """It is torch's default on CUDA, and has a hundredth of the precision. A program around this one may have said
     otherwise, in torch's newer way, beside which the older cannot be read."""
     cudnn: Any = torch.backends.cudnn
+    # What probes the CPU's own kernels may have them as it likes.
+    convolution.can_prepack(torch.float32)
     newer = precision.has_own_setting()
     place, name = (cudnn.conv, "fp32_precision") if newer else (cudnn, "allow_tf32")
     asked: list[object] = []
