@@ -254,7 +254,7 @@ def chain(bench: Bench) -> dict[str, float]:
     from f5_tts.infer import utils_infer
 
     reference = bench.folder / "reference.wav"
-    write_reference(reference)
+    f5_upstream.write_reference(reference)
     spoken, said = "The harbour lights came on one by one.", "And the last boats turned home in the evening."
     clip, clip_text = utils_infer.preprocess_ref_audio_text(str(reference), spoken, show_info=lambda *_: None)
     theirs = f5_upstream.cfm(bench.upstream, text.load_vocab(bench.vocabulary))
@@ -283,19 +283,6 @@ def speak(engine: F5, said: str, conditioning: Any, seed: int) -> Any:
             pieces.append(chunk.pcm)
             last = chunk.last
     return np.concatenate(pieces)
-
-
-def write_reference(path: Path) -> None:
-    import wave
-
-    time_s = np.arange(4 * 24_000) / 24_000
-    sound = 0.08 * np.sin(2 * np.pi * 150 * time_s) * (1.2 + np.sin(2 * np.pi * 2.5 * time_s))
-    sound += 0.004 * np.random.default_rng(0).standard_normal(len(sound))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(24_000)
-        file.writeframes((sound * 32767).astype("<i2").tobytes())
 
 
 def packing(bench: Bench) -> dict[str, Any]:
@@ -419,7 +406,7 @@ def cuda(bench: Bench) -> dict[str, Any] | str:
     if not torch.cuda.is_available():
         return "no CUDA device here: these paths have not run"
     device, reference = torch.device("cuda:0"), bench.folder / "reference.wav"
-    write_reference(reference)
+    f5_upstream.write_reference(reference)
     voice = Voice("v", "1", (), {}, reference.read_bytes(), "The harbour lights came on one by one.")
     half = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision.half(device)]
     figures: dict[str, Any] = {"device": torch.cuda.get_device_name(device)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 PACKAGES = ("f5-tts", "vocos")
@@ -144,6 +145,19 @@ def vocos(folder: Path) -> Any:
         model.head.out.weight.normal_(0, 0.03)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     return model
+
+
+def write_reference(path: Path) -> None:
+    import wave
+
+    time_s = np.arange(4 * 24_000) / 24_000
+    sound = 0.08 * np.sin(2 * np.pi * 150 * time_s) * (1.2 + np.sin(2 * np.pi * 2.5 * time_s))
+    sound += 0.004 * np.random.default_rng(0).standard_normal(len(sound))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes((sound * 32767).astype("<i2").tobytes())
 
 
 def pack(folder: Path) -> tuple[list[str], list[str]]:
