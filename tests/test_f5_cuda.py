@@ -43,6 +43,13 @@ LEAST_INT8_ROWS = 17
 """cuBLAS's."""
 
 
+WAITS = ("_local_scalar_dense", "item", "nonzero", "equal", "_unique2", "istft")
+
+
+def _places(*given: Any) -> set[str]:
+    return {leaf.device.type for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)}
+
+
 class NeverWaits(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
     """Raises where a host with a real device would wait for it."""
 
@@ -54,6 +61,9 @@ class NeverWaits(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
         given = kwargs or {}
         if func.namespace == "prim":
             return func(*args, **given)
+        assert func.overloadpacket.__name__ not in WAITS or "cuda" not in _places(args, given), (
+            f"{func} waits for the device"
+        )
         with self:
             # Of an operator that is made of others, those.
             made = func.decompose(*args, **given)
@@ -66,11 +76,10 @@ class NeverWaits(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
 
     def _check(self, func: Any, given: dict[str, Any], made: Any) -> None:
         name = func.overloadpacket.__name__
-        places = {leaf.device.type for leaf in tree_leaves((given, made)) if isinstance(leaf, torch.Tensor)}
+        places = _places(given, made)
         if "cuda" not in places:
             return
         self.operators.add(name)
-        assert name not in ("_local_scalar_dense", "nonzero", "equal", "_unique2"), f"{name} waits for the device"
         if len(places) > 1:
             assert name in ("_to_copy", "copy_"), f"{name} has tensors on the host and on the device, and so waits"
             assert given.get("non_blocking"), "a copy from one to the other waits"
