@@ -4,10 +4,10 @@ ways to do the same. Nothing in it needs CUDA but the figures' meaning, so a CPU
 (tests/test_f5_bench.py). What fails is told in the place of its figures, and all that there are so far are on disk.
 
 On a machine without the upstream package (PACK is what ``--device-pack`` made elsewhere), from the checkout's root,
-minutes each; a fault of the device ends its process, so what depends on the least goes first:
+minutes each; a fault of the device spoils its process, so what depends on the least goes first:
 
     export PYTHONPATH=python PYTHONUNBUFFERED=1
-    python -m pytest -q --noconftest tests/test_f5_kernels.py tests/test_f5_graphs.py tests/test_f5_cuda.py
+    PYTHONPATH=python:PACK python -m pytest -q tests/test_f5_kernels.py tests/test_f5_graphs.py tests/test_f5_cuda.py
     python benches/f5.py --packed PACK --only cuda --paths graphs,launched,upstream --json one.json
     python benches/f5.py --packed PACK --only cuda --paths int8,fp8,fp16,fp32,variants,compiled --json two.json
 """
