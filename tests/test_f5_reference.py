@@ -1,11 +1,15 @@
+# ruff: noqa: RUF001 - the characters are what this is about
 """f5-reference against the package that it wraps: the same samples, whatever came before. Needs f5-tts and torch."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import io
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +86,57 @@ def test_samples_are_upstreams(
     assert spoken.dtype == np.float32
     assert np.abs(spoken).max() > 0
     np.testing.assert_array_equal(spoken, upstream(engine, voice, text, 5, **theirs))
+
+
+PIECES = "Hello there. Yes. The harbour lights came on one by one, and more. No. " * 5
+CHINESE = "你好世界，你好，" * 22 + "你好。"
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "theirs"),
+    [
+        (PIECES, {}, {}),
+        (CHINESE, {}, {}),
+        (
+            PIECES,
+            {"fix_duration": 20.0, "cross_fade_duration": 0.5},
+            {"fix_duration": 20.0, "cross_fade_duration": 0.5},
+        ),
+    ],
+    ids=["English", "600 bytes of Chinese", "of a fixed length"],
+)
+def test_pieces_of_a_long_text_are_spoken_in_turn(
+    engine: Any,
+    voice: Voice,
+    text: str,
+    given: dict[str, Any],
+    theirs: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Upstream's threads draw their noise in any order: with one of them its sound is the seed's."""
+    voice = dataclasses.replace(voice, reference_text="Hi there")
+    clip = engine.prepare(voice)
+    assert len(engine._chunks(segment(text), clip, {"normalize": False})) >= 3
+    engine.check(segment(text, **given), clip)
+    spoken = engine.speak(segment(text, **given), clip)
+    assert engine._upstream.ThreadPoolExecutor is ThreadPoolExecutor, "others who use the package keep its pool"
+    monkeypatch.setattr(engine._upstream, "ThreadPoolExecutor", functools.partial(ThreadPoolExecutor, 1))
+    # Its cross-fade makes doubles of the samples.
+    np.testing.assert_array_equal(spoken, upstream(engine, voice, text, 5, **theirs).astype(np.float32))
+
+
+def test_a_piece_that_fails_ends_the_segment(engine: Any, voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = engine.prepare(dataclasses.replace(voice, reference_text="Hi there"))
+    calls = []
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        calls.append(named["duration"])
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine._model, "sample", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.speak(segment(PIECES), clip)
+    assert len(calls) == 1, "nobody waits for the others"
 
 
 def test_the_seed_decides(engine: Any, voice: Voice) -> None:

@@ -14,11 +14,13 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,7 @@ class F5Reference(WholeSegmentEngine):
         # It prints to standard output, where `say -o -` puts its speech.
         utils_infer.print = _silent
         self._torch, self._upstream = torch, utils_infer
+        self._infer_chunks = _with_globals(utils_infer.infer_batch_process, ThreadPoolExecutor=_InTurn)
         device = utils_infer.device if chosen.device == "auto" else chosen.device
         if device == "cpu":
             torch.set_num_threads(max(1, threads))
@@ -202,7 +205,7 @@ class F5Reference(WholeSegmentEngine):
         self._model.transformer.clear_cache()
         self._torch.manual_seed(seed)
         spoken, _, _ = next(
-            self._upstream.infer_batch_process(
+            self._infer_chunks(
                 (clip.samples, clip.sample_rate_hz),
                 clip.reference_text,
                 chunks,
@@ -300,6 +303,23 @@ def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
             )
         checked[name] = int(value) if whole else value
     return checked
+
+
+class _InTurn(Executor):
+    """In the place of upstream's pool: of several chunks its threads draw the noise in any order, and after a failure
+    it goes on with the rest."""
+
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*arguments, **named))
+        return done
+
+
+def _with_globals(function: FunctionType, **others: Any) -> Callable[..., Any]:
+    """A copy of ``function`` that finds ``others`` under these names; its module stays as it is for everybody else."""
+    copy = FunctionType(function.__code__, {**function.__globals__, **others}, function.__name__, function.__defaults__)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 @contextmanager
