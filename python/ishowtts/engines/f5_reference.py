@@ -28,7 +28,7 @@ import numpy as np
 from ishowtts import text as texts
 from ishowtts.engine import Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice, WholeSegmentEngine
 from ishowtts.engines import options
-from ishowtts.engines.f5 import models, weights
+from ishowtts.engines.f5 import models, spoken, weights
 from ishowtts.engines.f5 import text as f5_text
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.errors import InvalidSetting, SegmentRefused
@@ -76,6 +76,7 @@ class Clip:
     """torch.Tensor, ``[channels, samples]``, at ``sample_rate_hz``."""
     sample_rate_hz: int
     reference_text: str
+    languages: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -158,7 +159,7 @@ class F5Reference(WholeSegmentEngine):
         samples = self._torch.from_numpy(np.ascontiguousarray(frames.astype(np.float32).T) / scale)
         if not bool(samples.any()):
             raise InvalidSetting(f"voice {voice.id!r}: the reference clip is silent")
-        return Clip(samples, sample_rate_hz, reference_text)
+        return Clip(samples, sample_rate_hz, reference_text, voice.languages)
 
     def check(self, segment: Segment, conditioning: Conditioning) -> None:
         clip = _clip(conditioning)
@@ -194,7 +195,7 @@ class F5Reference(WholeSegmentEngine):
         del self._model, self._vocoder
 
     def _chunks(self, segment: Segment, clip: Clip, params: Mapping[str, Any]) -> list[str]:
-        said = texts.say(segment.text, segment.language) if params.get("normalize", True) else segment.text
+        said = _said(segment, clip, params)
         reference_s = clip.samples.shape[-1] / clip.sample_rate_hz
         longest = f5_text.chunk_bytes(clip.reference_text, reference_s, segment.speed)
         chunks: list[str] = self._upstream.chunk_text(said, max_chars=longest)
@@ -204,7 +205,7 @@ class F5Reference(WholeSegmentEngine):
         # The text that a failed request left in upstream's cache would be spoken now.
         self._model.transformer.clear_cache()
         self._torch.manual_seed(seed)
-        spoken, _, _ = next(
+        sound, _, _ = next(
             self._infer_chunks(
                 (clip.samples, clip.sample_rate_hz),
                 clip.reference_text,
@@ -223,9 +224,9 @@ class F5Reference(WholeSegmentEngine):
                 device=self._device,
             )
         )
-        if spoken is None:
+        if sound is None:
             raise SegmentRefused("there is nothing in it that can be said")
-        pcm: Pcm = np.atleast_1d(spoken)
+        pcm: Pcm = np.atleast_1d(sound)
         return pcm
 
     def _without_silence(self, pcm: Pcm) -> Pcm:
@@ -237,8 +238,8 @@ class F5Reference(WholeSegmentEngine):
             soundfile.write(path, pcm, f5_text.SAMPLE_RATE_HZ)
             self._upstream.remove_silence_for_generated_wav(str(path))
             frames, _ = read_clip(path)
-        spoken: Pcm = frames[:, 0].astype(np.float32) / np.float32(32_768)
-        return spoken
+        kept: Pcm = frames[:, 0].astype(np.float32) / np.float32(32_768)
+        return kept
 
     def _fit(self) -> Cost:
         """One evaluation of a short clip, timed; the rest follows from the number of frames."""
@@ -247,9 +248,9 @@ class F5Reference(WholeSegmentEngine):
         elapsed = []
         for _ in range(2):
             started = time.perf_counter()
-            spoken = self._infer(["Hello there, and hello again."], clip, {"nfe_steps": 1}, 1.0, 0)
+            sound = self._infer(["Hello there, and hello again."], clip, {"nfe_steps": 1}, 1.0, 0)
             elapsed.append(time.perf_counter() - started)
-        frames = (noise.shape[-1] + len(spoken)) / f5_text.HOP_SAMPLES
+        frames = (noise.shape[-1] + len(sound)) / f5_text.HOP_SAMPLES
         # 32 evaluations of frames that each cost the same: linear on a CPU, too much on a GPU, where it matters less.
         ms_per_frame = min(elapsed) * 1e3 * 32 / frames
         per_char = _AUDIO_MS_PER_CHAR * f5_text.SAMPLE_RATE_HZ / 1e3 / f5_text.HOP_SAMPLES * ms_per_frame
@@ -266,6 +267,12 @@ def check_options(options_table: Mapping[str, object], threads: int) -> Options:
     chosen = options.read(Options, "f5-reference", options_table)
     models.configuration(chosen.model)
     return chosen
+
+
+def _said(segment: Segment, clip: Clip, params: Mapping[str, Any]) -> str:
+    if not params.get("normalize", True):
+        return segment.text
+    return texts.say(segment.text, spoken.language(segment, clip.languages, clip.reference_text))
 
 
 def _clip(conditioning: Conditioning) -> Clip:

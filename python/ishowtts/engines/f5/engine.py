@@ -27,6 +27,7 @@ from ishowtts.engines.f5 import (
     params,
     precision,
     short_texts,
+    spoken,
     text,
     vocos_onnx,
     warm_up,
@@ -93,6 +94,7 @@ class Reference:
     clip: PreparedClip
     nbytes: int
     """Of the clip, and of the spectrogram at upstream's level."""
+    languages: tuple[str, ...]
     number: int = field(default_factory=itertools.count().__next__)
 
 
@@ -133,7 +135,7 @@ class F5:
         if len(clip.samples) < SAMPLE_RATE_HZ // 10:
             raise InvalidSetting(f"voice {voice.id!r}: less than 0.1 s of speech is left of its reference clip")
         level_bytes = (len(clip.samples) // HOP + 1) * self.dit.config.mel_dim * 4
-        reference = Reference(clip, clip.samples.nbytes + level_bytes)
+        reference = Reference(clip, clip.samples.nbytes + level_bytes, voice.languages)
         self.levels.get(Hearing(reference.number, TARGET_RMS), clip)
         return reference
 
@@ -195,7 +197,7 @@ class F5:
 
     def _admit(self, slot: int, segment: Segment, conditioning: Reference) -> int | Admitted:
         chosen = params.read(segment.params, self.default_steps)
-        said = self._said(segment, chosen)
+        said = self._said(segment, conditioning, chosen)
         clip, longest_s = conditioning.clip, 0.0
         if chosen.short.reference_s > 0 and short_texts.is_short(said):
             longest_s = chosen.short.reference_s
@@ -217,10 +219,11 @@ class F5:
         told = steps[0] if len(set(steps)) == 1 else steps
         return Admitted(saying.steps_left, {"nfe_steps": told}, hurried)
 
-    def _said(self, segment: Segment, chosen: Params) -> str:
+    def _said(self, segment: Segment, reference: Reference, chosen: Params) -> str:
         said = segment.text
         if chosen.normalize:
-            said = "".join(piece.text for piece in self.normalise(segment.text, segment.language)).strip()
+            language = spoken.language(segment, reference.languages, reference.clip.reference_text)
+            said = "".join(piece.text for piece in self.normalise(segment.text, language)).strip()
         _check_sayable(said, segment.text)
         return said
 

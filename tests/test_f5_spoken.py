@@ -1,0 +1,77 @@
+# ruff: noqa: RUF001 - the characters are what this is about
+"""What f5 says of a text: in which language, and that it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("safetensors")
+pytest.importorskip("num2words")
+
+import f5_model
+from f5_model import Small
+from ishowtts.engine import Chunk, Segment
+from ishowtts.engines.f5 import spoken
+from ishowtts.engines.f5.engine import F5
+
+ENGLISH = "The harbour lights came on one by one."
+
+
+def segment(text: str, language: str | None = None, **params: object) -> Segment:
+    return Segment(text, language, 0, 1.0, params)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "voice", "reference_text", "found"),
+    [
+        ("12345", None, (), ENGLISH, "en"),
+        ("12345", None, (), "你好，世界。", "zh"),
+        ("12345", None, ("und",), "Привет.", "ru"),
+        ("3/4/2026, $12.50!", None, ("fr-CA", "en"), "Les lumières du port.", "fr"),
+        ("12345", None, ("fr",), "你好，世界。", "zh"),
+        ("12345", None, ("zh",), ENGLISH, "en"),
+        ("12345", None, ("tlh",), ENGLISH, "en"),
+        ("12345", "de", ("fr",), ENGLISH, "de"),
+        ("12345号", None, ("en",), ENGLISH, None),
+        ("It is 5.", None, ("fr",), "你好。", None),
+    ],
+)
+def test_digits_alone_are_read_in_the_voices_language(
+    text: str, asked: str | None, voice: tuple[str, ...], reference_text: str, found: str | None
+) -> None:
+    assert spoken.language(segment(text, asked), voice, reference_text) == found
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return f5_model.write(tmp_path_factory.mktemp("f5"))
+
+
+@pytest.fixture(scope="module")
+def engine(small: Small) -> Iterator[F5]:
+    engine = small.engine()
+    yield engine
+    engine.close()
+
+
+def speak(engine: F5, said: Segment, small: Small, languages: tuple[str, ...] = ()) -> list[Chunk]:
+    engine.admit(0, said, engine.prepare(replace(small.voice(), languages=languages)))
+    chunks: list[Chunk] = []
+    while not chunks or not chunks[-1].last:
+        chunks += engine.step([0])
+    assert [chunk.error for chunk in chunks] == [None] * len(chunks)
+    return chunks
+
+
+@pytest.mark.parametrize(("languages", "language"), [((), "en"), (("es",), "es")])
+def test_the_engine_does_so(engine: F5, small: Small, languages: tuple[str, ...], language: str) -> None:
+    found, wanted = (
+        np.concatenate([chunk.pcm for chunk in speak(engine, segment("415", asked), small, languages)])
+        for asked in (None, language)
+    )
+    np.testing.assert_array_equal(found, wanted)
