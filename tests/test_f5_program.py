@@ -88,6 +88,10 @@ def test_with_processing_it_is_as_long_and_numbers_are_read(speaker: ishowtts.Sp
     digits, words = (speaker.speak(text, **given) for text in ("It is 42 today.", "It is forty-two today."))
     as_given = speaker.speak("It is 42 today.", normalize=False, **given)
     assert len(digits.samples) == len(words.samples) > len(as_given.samples)
+    (caption,) = digits.captions
+    assert (caption.text, caption.spoken) == ("It is 42 today.", "It is forty two today.")
+    assert (caption.start_char, caption.end_char, caption.words) == (0, len("It is 42 today."), ())
+    assert [caption.spoken for caption in as_given.captions] == ["It is 42 today."]
 
 
 @pytest.mark.parametrize("text", [TEXT, " ".join([TEXT] * 3), LONG])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import small_f5
-from ishowtts.engine import Segment, Voice
+from ishowtts.engine import Segment, Transcript, Voice, WholeSegmentAdapter
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
 pytest.importorskip("f5_tts", reason="the upstream package is not installed")
@@ -170,6 +170,13 @@ def test_numbers_are_read_unless_told_otherwise(engine: Any, voice: Voice) -> No
     words = engine.speak(segment("I have five apples."), clip)
     np.testing.assert_array_equal(engine.speak(segment("I have 5 apples.", normalize=True), clip), words)
     assert not np.array_equal(engine.speak(segment("I have 5 apples."), clip), words)
+
+
+def test_what_was_said_is_told(engine: Any, voice: Voice) -> None:
+    adapted = WholeSegmentAdapter(engine)
+    adapted.admit(0, segment("I have 5 apples.", normalize=True), engine.prepare(voice))
+    (chunk,) = adapted.step([0])
+    assert chunk.transcript == Transcript("I have five apples.")
 
 
 @pytest.mark.parametrize(

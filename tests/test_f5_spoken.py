@@ -15,7 +15,7 @@ pytest.importorskip("num2words")
 
 import f5_model
 from f5_model import Small
-from ishowtts.engine import Chunk, Segment
+from ishowtts.engine import Chunk, Segment, Transcript
 from ishowtts.engines.f5 import spoken
 from ishowtts.engines.f5.engine import F5
 
@@ -66,6 +66,22 @@ def speak(engine: F5, said: Segment, small: Small, languages: tuple[str, ...] = 
         chunks += engine.step([0])
     assert [chunk.error for chunk in chunks] == [None] * len(chunks)
     return chunks
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (segment("It costs $100 on  3/4/2026."), "It costs one hundred dollars on March fourth, twenty twenty six."),
+        (segment("It is\n5.", normalize=False), "It is 5."),
+        (segment("Go. " * 60, short_padding=True), ("Go. " * 60).strip()),
+        (segment("Hi.", remove_silence=True, short_padding=True), "Hi."),
+    ],
+    ids=["read out", "as given", "in several pieces", "all at once"],
+)
+def test_what_was_said_is_told_once(engine: F5, small: Small, said: Segment, told: str) -> None:
+    first, *others = [chunk.transcript for chunk in speak(engine, said, small)]
+    assert first == Transcript(told)
+    assert others == [None] * len(others)
 
 
 @pytest.mark.parametrize(("languages", "language"), [((), "en"), (("es",), "es")])

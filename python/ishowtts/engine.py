@@ -234,6 +234,10 @@ class WholeSegmentEngine(abc.ABC):
     @abc.abstractmethod
     def speak(self, segment: Segment, conditioning: Conditioning) -> Pcm: ...
 
+    def transcript(self, segment: Segment, conditioning: Conditioning) -> Transcript | None:
+        """What ``speak`` has said, where that may differ from the text. Cheap."""
+        return None
+
     def close(self) -> None:  # noqa: B027 - most engines have nothing to release
         """Releases the model."""
 
@@ -266,7 +270,8 @@ class WholeSegmentAdapter:
     def _speak(self, slot: int) -> Chunk:
         segment, conditioning = self._slots.pop(slot)
         try:
-            return Chunk(slot, self._engine.speak(segment, conditioning), last=True)
+            pcm = self._engine.speak(segment, conditioning)
+            return Chunk(slot, pcm, last=True, transcript=self._engine.transcript(segment, conditioning))
         except Exception as error:
             return Chunk(slot, np.zeros(0, np.float32), last=True, error=error)
 

@@ -26,7 +26,17 @@ from typing import Any
 import numpy as np
 
 from ishowtts import text as texts
-from ishowtts.engine import Conditioning, Cost, EngineInfo, Pcm, Segment, Spoken, Voice, WholeSegmentEngine
+from ishowtts.engine import (
+    Conditioning,
+    Cost,
+    EngineInfo,
+    Pcm,
+    Segment,
+    Spoken,
+    Transcript,
+    Voice,
+    WholeSegmentEngine,
+)
 from ishowtts.engines import options
 from ishowtts.engines.f5 import models, spoken, weights
 from ishowtts.engines.f5 import text as f5_text
@@ -190,6 +200,9 @@ class F5Reference(WholeSegmentEngine):
         if params.get("remove_silence", False):
             pcm = self._without_silence(pcm)
         return np.ascontiguousarray(pcm, np.float32)
+
+    def transcript(self, segment: Segment, conditioning: Conditioning) -> Transcript:
+        return spoken.transcript(_said(segment, _clip(conditioning), segment.params))
 
     def close(self) -> None:
         del self._model, self._vocoder

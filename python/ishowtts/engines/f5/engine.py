@@ -211,6 +211,7 @@ class F5:
         with torch.inference_mode():
             self.dit.modulations.prepare({t for piece in pieces for t in piece.times[:-1]})
             saying = Saying(pieces, level, chosen, segment.seed, self.dit.prompt)
+        saying.transcript = spoken.transcript(said)
         self._slots[slot] = saying
         if chosen.nfe_steps != params.AUTO:
             return saying.steps_left
@@ -298,7 +299,8 @@ class F5:
             return self._broken_off(slot, error)
         if last:
             del self._slots[slot]
-        return Chunk(slot, pcm, last)
+        transcript, saying.transcript = saying.transcript, None
+        return Chunk(slot, pcm, last, transcript=transcript)
 
     def _broken_off(self, slot: int, error: Exception) -> Chunk:
         self.cancel(slot)

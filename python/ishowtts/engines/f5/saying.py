@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ishowtts.engine import Pcm
+from ishowtts.engine import Pcm, Transcript
 from ishowtts.engines.f5.ahead import sent
 from ishowtts.engines.f5.config import HOP, SAMPLE_RATE_HZ
 from ishowtts.engines.f5.dit import Evaluation, Prompt
@@ -63,6 +63,8 @@ class Saying:
         self._noise = torch.Generator().manual_seed(seed)
         self._join = Join(params)
         self.x = level.mel
+        self.transcript: Transcript | None = None
+        """Of the whole segment, for its first sound."""
         self._begin()
 
     @property

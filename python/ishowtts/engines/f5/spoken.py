@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ishowtts import text as texts
-from ishowtts.engine import Segment
+from ishowtts.engine import Segment, Transcript
 from ishowtts.text import scripts
 
 
@@ -20,3 +20,8 @@ def language(segment: Segment, voice_languages: Sequence[str], reference_text: s
     known = texts.languages()
     own = next((main for main in map(scripts.primary, voice_languages) if main in known), None)
     return scripts.language_of(reference_text, own, reference_text)
+
+
+def transcript(said: str) -> Transcript:
+    """Of a whole segment. When its words sound nobody knows: the model makes all of it at once and tells no lengths."""
+    return Transcript(" ".join(said.split()))
