@@ -68,6 +68,32 @@ class TestVocabulary:
         path.write_text(" \na\nni3\na\n", encoding="utf-8")
         assert f5_text.load_vocab(path) == {" ": 0, "a": 3, "ni3": 2}
 
+    @pytest.mark.parametrize(
+        ("lines", "told"),
+        [
+            (
+                " \nzi\nzi1\nzi2",
+                r"last line \('zi2'\) has no line break at its end; upstream then reads 'zi', the token of its line 2. "
+                "End the file",
+            ),
+            (" \na\nb\na\n", "its line 2 stands again further down"),
+            (" \na\nb\na\nd", "its line 2 stands again further down"),
+            ("", "it is empty"),
+        ],
+    )
+    def test_what_cannot_be_one_is_told(self, lines: str, told: str, tmp_path: Path) -> None:
+        path = tmp_path / "vocab.txt"
+        path.write_text(lines, encoding="utf-8")
+        with pytest.raises(InvalidSetting, match=rf"\[engines.f5\] vocab: vocab.txt cannot be .*: .*{told}"):
+            f5_text.check_vocab(f5_text.load_vocab(path), path)
+
+    def test_one_that_is_cut_to_a_token_of_its_own_is_upstreams(self, tmp_path: Path) -> None:
+        path = tmp_path / "vocab.txt"
+        path.write_text(" \na\nzi1", encoding="utf-8")
+        vocab = f5_text.load_vocab(path)
+        f5_text.check_vocab(vocab, path)
+        assert vocab == {" ": 0, "a": 1, "zi": 2}
+
     def test_is_the_installed_packages(self) -> None:
         upstream = pytest.importorskip("f5_tts.model.utils", reason="the upstream package is not installed")
         path = Path(upstream.__file__).parent.parent / "infer" / "examples" / "vocab.txt"

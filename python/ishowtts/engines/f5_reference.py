@@ -116,6 +116,7 @@ class F5Reference(WholeSegmentEngine):
             raise InvalidSetting(f"[engines.f5-reference] model: upstream has no backbone {config.backbone!r}")
         self._device, self._mel_spec_type = device, config.mel_spec_type
         self._vocab = f5_text.load_vocab(files.vocab)
+        f5_text.check_vocab(self._vocab, files.vocab, "f5-reference")
         with _as_published(torch, files.vocoder_dir, config.mel_spec_type) as folder:
             self._vocoder = utils_infer.load_vocoder(
                 config.mel_spec_type, is_local=True, local_path=str(folder), device=device

@@ -355,7 +355,7 @@ def load_files(files: Files, chosen: Options, threads: int) -> F5:
     memory.bound(numbers.device, chosen.memory_mb << 20)
     config = architecture(files.model_config)
     vocabulary = text.load_vocab(files.vocab)
-    text.check_vocab(vocabulary, files.vocab.name)
+    text.check_vocab(vocabulary, files.vocab)
     with torch.inference_mode():
         dit = DiT(
             config,

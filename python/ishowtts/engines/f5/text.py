@@ -87,12 +87,24 @@ def load_vocab(path: str | Path) -> dict[str, int]:
         raise InvalidSetting(f"[engines.f5] vocab: {Path(path).name} is no text in UTF-8") from error
 
 
-def check_vocab(vocab: dict[str, int], name: str) -> None:
+def check_vocab(vocab: dict[str, int], path: Path, engine: str = "f5") -> None:
     """Raises InvalidSetting for one whose ids go beyond what a model with as many tokens has: a line stands twice."""
     twice = sorted(set(range(max(vocab.values(), default=0) + 1)) - set(vocab.values()))
     if not vocab or twice:
-        lines = f"its line {twice[0] + 1} stands again further down" if vocab else "it is empty"
-        raise InvalidSetting(f"[engines.f5] vocab: {name} cannot be a model's vocabulary: {lines}")
+        lines = (_cut_short(path) or f"its line {twice[0] + 1} stands again further down") if vocab else "it is empty"
+        raise InvalidSetting(f"[engines.{engine}] vocab: {path.name} cannot be a model's vocabulary: {lines}")
+
+
+def _cut_short(path: Path) -> str | None:
+    """What is wrong where the last line is cut to another one's token for want of a line break."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    last, cut = lines[-1], lines[-1][:-1]
+    if not last or cut not in lines[:-1]:
+        return None
+    return (
+        f"its last line ({last!r}) has no line break at its end; upstream then reads {cut!r}, the token of its line "
+        f"{lines.index(cut) + 1}. End the file with a line break"
+    )
 
 
 def encode(tokens: Iterable[str], vocab: dict[str, int]) -> npt.NDArray[np.int64]:
