@@ -21,6 +21,8 @@ from ishowtts.errors import InvalidSetting, SegmentRefused
 
 pytest.importorskip("f5_tts", reason="the upstream package is not installed")
 
+from ishowtts.engines.f5.params import SCHEMA, Params
+
 TEXT = "Hello there world, and more."
 
 
@@ -77,6 +79,8 @@ def upstream(engine: Any, voice: Voice, text: str, seed: int, **arguments: Any) 
         (TEXT, {"cfg_strength": 0.0, "sway": 0.0}, {"cfg_strength": 0.0, "sway_sampling_coef": 0.0}),
         (TEXT, {"speed": 1.5, "target_rms": 0.2}, {"speed": 1.5, "target_rms": 0.2}),
         (TEXT, {"fix_duration": 3.0}, {"fix_duration": 3.0}),
+        (TEXT, {"sway": None, "fix_duration": None}, {"sway_sampling_coef": None}),
+        (TEXT, {"sway": 1.75}, {"sway_sampling_coef": 1.75}),
     ],
 )
 def test_samples_are_upstreams(
@@ -116,7 +120,7 @@ def test_pieces_of_a_long_text_are_spoken_in_turn(
     """Upstream's threads draw their noise in any order: with one of them its sound is the seed's."""
     voice = dataclasses.replace(voice, reference_text="Hi there")
     clip = engine.prepare(voice)
-    assert len(engine._chunks(segment(text), clip, {"normalize": False})) >= 3
+    assert len(engine._chunks(segment(text), clip, Params(normalize=False))) >= 3
     engine.check(segment(text, **given), clip)
     spoken = engine.speak(segment(text, **given), clip)
     assert engine._upstream.ThreadPoolExecutor is ThreadPoolExecutor, "others who use the package keep its pool"
@@ -185,7 +189,10 @@ def test_what_was_said_is_told(engine: Any, voice: Voice) -> None:
         ("!!!", {}, SegmentRefused, "nothing in it"),
         ("", {}, SegmentRefused, "nothing in it"),
         ("かな", {}, SegmentRefused, "vocabulary lacks"),
-        ("word " * 400, {"fix_duration": None}, InvalidSetting, "fix_duration must be"),
+        (TEXT, {"fix_duration": 0.05}, InvalidSetting, "fix_duration must be a number from 0.1 to 90"),
+        (TEXT, {"cross_fade_duration": 2.1}, InvalidSetting, "cross_fade_duration must be a number from 0 to 2"),
+        (TEXT, {"nfe_steps": "auto"}, InvalidSetting, "'auto' is f5's own"),
+        (TEXT, {"cfg_interval": [0, 0.5]}, InvalidSetting, "no parameter 'cfg_interval' .that is f5's own"),
         (TEXT, {"nfe_steps": 3}, InvalidSetting, "nfe_steps must be a whole number from 4 to 64"),
         (TEXT, {"nfe_steps": 7.5}, InvalidSetting, "nfe_steps must be a whole number from 4 to 64"),
         (TEXT, {"nfe_step": 8}, InvalidSetting, "no parameter 'nfe_step'"),
@@ -198,6 +205,13 @@ def test_refuses_what_it_cannot_say(
 ) -> None:
     with pytest.raises(error, match=told):
         engine.check(segment(text, **params), engine.prepare(voice))
+
+
+def test_bounds_are_those_of_f5(engine: Any) -> None:
+    known = engine.info.params["properties"]
+    assert known.pop("nfe_steps") == {"type": "integer", "minimum": 4, "maximum": 64, "default": 32}
+    assert {name: {**SCHEMA["properties"][name], "default": known[name]["default"]} for name in known} == known
+    assert Params(**{name: schema["default"] for name, schema in known.items()}) == Params()
 
 
 def test_a_voice_needs_a_clip(engine: Any) -> None:

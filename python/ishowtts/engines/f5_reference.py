@@ -17,11 +17,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,28 +43,22 @@ from ishowtts.engines.f5 import text as f5_text
 from ishowtts.engines.f5.clip import read_clip
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
+if TYPE_CHECKING:
+    # It imports torch, which comes with the engine.
+    from ishowtts.engines.f5.params import Params
+
 MAX_FRAMES = 8192
 """Of reference and speech together: upstream's table of positions ends there."""
 _MAX_SEGMENT_CHARS = 200
-_NUMBER = (int, float)
 _AUDIO_MS_PER_CHAR = 70.0
 _REFERENCE_FRAMES = 470
 """Five seconds: what the cost assumes."""
 
-PARAMS: Mapping[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "nfe_steps": {"type": "integer", "minimum": 4, "maximum": 64, "default": 32},
-        "cfg_strength": {"type": "number", "minimum": 0, "maximum": 10, "default": 2.0},
-        "sway": {"type": "number", "minimum": -1, "maximum": 1, "default": -1.0},
-        "target_rms": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 0.1},
-        "cross_fade_duration": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.15},
-        "fix_duration": {"type": "number", "exclusiveMinimum": 0, "maximum": 80, "x-whole-text": True},
-        "remove_silence": {"type": "boolean", "default": False},
-        "normalize": {"type": "boolean", "default": True, "x-reads-links": True},
-    },
-}
+_KNOWN = (
+    *("nfe_steps", "sway", "cfg_strength", "fix_duration", "target_rms", "cross_fade_duration", "remove_silence"),
+    "normalize",
+)
+"""Those of f5's parameters that upstream knows too; f5's are their bounds."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ class F5Reference(WholeSegmentEngine):
             max_segment_chars=_MAX_SEGMENT_CHARS,
             reads_links=True,
             cost=self._fit(),
-            params=PARAMS,
+            params=_schema(),
         )
 
     @property
@@ -183,10 +177,8 @@ class F5Reference(WholeSegmentEngine):
             raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
         reference_samples = clip.samples.shape[-1] * f5_text.SAMPLE_RATE_HZ // clip.sample_rate_hz
         conditioned = f5_text.conditioning_text(clip.reference_text)
-        f5_text.check_duration(params.get("fix_duration"), reference_samples, segment.text, segment.speed)
-        shared = f5_text.share_duration(
-            chunks, reference_samples, params.get("fix_duration"), params.get("cross_fade_duration", 0.15)
-        )
+        f5_text.check_duration(params.fix_duration, reference_samples, segment.text, segment.speed)
+        shared = f5_text.share_duration(chunks, reference_samples, params.fix_duration, params.cross_fade_duration)
         for chunk, fixed in zip(chunks, shared, strict=True):
             speed = f5_text.spoken_speed(chunk, segment.speed)
             if f5_text.duration_frames(reference_samples, conditioned, chunk, speed, fixed) > MAX_FRAMES:
@@ -198,24 +190,24 @@ class F5Reference(WholeSegmentEngine):
         clip = _clip(conditioning)
         params = _params(segment.params)
         pcm = self._infer(self._chunks(segment, clip, params), clip, params, segment.speed, segment.seed)
-        if params.get("remove_silence", False):
+        if params.remove_silence:
             pcm = self._without_silence(pcm)
         return np.ascontiguousarray(pcm, np.float32)
 
     def transcript(self, segment: Segment, conditioning: Conditioning) -> Transcript:
-        return spoken.transcript(_said(segment, _clip(conditioning), segment.params))
+        return spoken.transcript(_said(segment, _clip(conditioning), _params(segment.params)))
 
     def close(self) -> None:
         del self._model, self._vocoder
 
-    def _chunks(self, segment: Segment, clip: Clip, params: Mapping[str, Any]) -> list[str]:
+    def _chunks(self, segment: Segment, clip: Clip, params: Params) -> list[str]:
         said = _said(segment, clip, params)
         reference_s = clip.samples.shape[-1] / clip.sample_rate_hz
         longest = f5_text.chunk_bytes(clip.reference_text, reference_s, segment.speed)
         chunks: list[str] = self._upstream.chunk_text(said, max_chars=longest)
         return chunks
 
-    def _infer(self, chunks: list[str], clip: Clip, params: Mapping[str, Any], speed: float, seed: int) -> Pcm:
+    def _infer(self, chunks: list[str], clip: Clip, params: Params, speed: float, seed: int) -> Pcm:
         # The text that a failed request left in upstream's cache would be spoken now.
         self._model.transformer.clear_cache()
         self._torch.manual_seed(seed)
@@ -228,13 +220,13 @@ class F5Reference(WholeSegmentEngine):
                 self._vocoder,
                 mel_spec_type=self._mel_spec_type,
                 progress=None,
-                target_rms=params.get("target_rms", 0.1),
-                cross_fade_duration=params.get("cross_fade_duration", 0.15),
-                nfe_step=params.get("nfe_steps", 32),
-                cfg_strength=params.get("cfg_strength", 2.0),
-                sway_sampling_coef=params.get("sway", -1.0),
+                target_rms=params.target_rms,
+                cross_fade_duration=params.cross_fade_duration,
+                nfe_step=params.nfe_steps,
+                cfg_strength=params.cfg_strength,
+                sway_sampling_coef=params.sway,
                 speed=speed,
-                fix_duration=params.get("fix_duration"),
+                fix_duration=params.fix_duration,
                 device=self._device,
             )
         )
@@ -259,10 +251,11 @@ class F5Reference(WholeSegmentEngine):
         """One evaluation of a short clip, timed; the rest follows from the number of frames."""
         noise = self._torch.randn(1, f5_text.SAMPLE_RATE_HZ, generator=self._torch.Generator().manual_seed(0)) * 0.1
         clip = Clip(noise, f5_text.SAMPLE_RATE_HZ, "Warm, quixotic zephyrs. ")
+        one_step = replace(_params({}), nfe_steps=1)
         elapsed = []
         for _ in range(2):
             started = time.perf_counter()
-            sound = self._infer(["Hello there, and hello again."], clip, {"nfe_steps": 1}, 1.0, 0)
+            sound = self._infer(["Hello there, and hello again."], clip, one_step, 1.0, 0)
             elapsed.append(time.perf_counter() - started)
         frames = (noise.shape[-1] + len(sound)) / f5_text.HOP_SAMPLES
         # 32 evaluations of frames that each cost the same: linear on a CPU, too much on a GPU, where it matters less.
@@ -283,8 +276,8 @@ def check_options(options_table: Mapping[str, object], threads: int) -> Options:
     return chosen
 
 
-def _said(segment: Segment, clip: Clip, params: Mapping[str, Any]) -> str:
-    if not params.get("normalize", True):
+def _said(segment: Segment, clip: Clip, params: Params) -> str:
+    if not params.normalize:
         return segment.text
     return texts.say(segment.text, spoken.language(segment, clip.languages, clip.reference_text))
 
@@ -295,35 +288,31 @@ def _clip(conditioning: Conditioning) -> Clip:
     return conditioning
 
 
-def _params(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Checked against ``PARAMS``, whole numbers as ints. Raises InvalidSetting."""
-    checked = dict(params)
-    for name, value in params.items():
-        schema = PARAMS["properties"].get(name)
-        if schema is None:
-            known = ", ".join(PARAMS["properties"])
-            raise InvalidSetting(f"f5-reference has no parameter {name!r}; known are: {known}")
-        if schema["type"] == "boolean":
-            if not isinstance(value, bool):
-                raise InvalidSetting(f"{name} must be true or false, not {value!r}")
-            continue
-        whole = schema["type"] == "integer"
-        low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema["maximum"]
-        above = "exclusiveMinimum" in schema
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, _NUMBER)
-            # In JSON 7.0 is a whole number too.
-            or (whole and value != value // 1)
-            or not low <= value <= high
-            or (above and value == low)
-        ):
-            raise InvalidSetting(
-                f"{name} must be {'a whole number' if whole else 'a number'} "
-                f"{f'above {low}, {high} at most' if above else f'from {low} to {high}'}, not {value!r}"
-            )
-        checked[name] = int(value) if whole else value
-    return checked
+def _schema() -> Mapping[str, Any]:
+    from ishowtts.engines.f5 import params
+
+    defaults = params.Params()
+    known = {
+        name: {**params.SCHEMA["properties"][name], "default": getattr(defaults, name)}
+        for name in _KNOWN
+        if name != "nfe_steps"
+    }
+    steps, _ = params.SCHEMA["properties"]["nfe_steps"]["anyOf"]
+    return {**params.SCHEMA, "properties": {"nfe_steps": {**steps, "default": defaults.nfe_steps}, **known}}
+
+
+def _params(given: Mapping[str, Any]) -> Params:
+    """Raises InvalidSetting."""
+    from ishowtts.engines.f5 import params
+
+    unknown = next((name for name in given if name not in _KNOWN), None)
+    if unknown is not None:
+        own = " (that is f5's own)" if unknown in params.SCHEMA["properties"] else ""
+        raise InvalidSetting(f"f5-reference has no parameter {unknown!r}{own}; known are: {', '.join(_KNOWN)}")
+    chosen = params.read(given, 32)
+    if chosen.nfe_steps == params.AUTO:
+        raise InvalidSetting(f"nfe_steps must be a whole number here: {params.AUTO!r} is f5's own")
+    return chosen
 
 
 class _InTurn(Executor):
