@@ -15,7 +15,7 @@ import pytest
 from ishowtts.engines.f5 import short_texts
 from ishowtts.engines.f5 import text as f5_text
 from ishowtts.engines.f5.clip import read_clip
-from ishowtts.engines.f5.reference import prepare_clip
+from ishowtts.engines.f5.reference import prepare_clip, shorten_silences
 from ishowtts.engines.f5.short_texts import ShortTexts
 from ishowtts.errors import InvalidSetting
 from make_f5_golden import clip, upstream_clip, wav
@@ -211,6 +211,11 @@ class TestReference:
     def test_refuses_what_cannot_be_cloned(self, samples: Any, rate_hz: int, text: str, told: str) -> None:
         with pytest.raises(InvalidSetting, match=told):
             prepare_clip(samples, rate_hz, text)
+
+    def test_speech_is_filled_up_to_the_millisecond_that_its_length_is_rounded_to(self) -> None:
+        pcm = np.full(72_013, 0.2, np.float32)
+        found = shorten_silences(pcm)
+        np.testing.assert_array_equal(found, np.pad(pcm, (0, 11)))
 
 
 class TestClipFiles:

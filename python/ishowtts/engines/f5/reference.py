@@ -134,8 +134,10 @@ class _Clip:
         return np.pad(piece, ((0, end - start - len(piece)), (0, 0))) if len(piece) < end - start else piece
 
     def cut_sound(self, sound: npt.NDArray[np.float32], start_ms: int, end_ms: int) -> npt.NDArray[np.float32]:
-        """The same piece of other samples of this length and rate."""
-        return sound[self._place(min(start_ms, self.ms)) : self._place(min(end_ms, self.ms))]
+        """The same piece of other samples of this length and rate, filled up in the same way."""
+        start, end = self._place(min(start_ms, self.ms)), self._place(min(end_ms, self.ms))
+        piece = sound[start:end]
+        return np.pad(piece, (0, max(0, end - start - len(piece))))
 
     def _place(self, ms: int) -> int:
         return int(ms * (self.rate_hz / 1000.0))
