@@ -37,6 +37,8 @@ class FakeHub:
     """Answers everything with this, if not 0."""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and Range of each request."""
+    signed: list[str] = field(default_factory=list)
+    """What each request says of who asks: its ``Authorization``."""
 
     def put(self, address: str, content: bytes, *, large: bool = True) -> None:
         self.files[address] = Stored(content, large)
@@ -78,6 +80,7 @@ class FakeHub:
     def answer(self, request: http.server.BaseHTTPRequestHandler, *, body: bool) -> None:
         asked = request.headers.get("Range", "")
         self.asked.append((request.command, request.path, asked))
+        self.signed.append(request.headers.get("Authorization", ""))
         fault = self.faults.popleft() if body and self.faults else ""
         if self.status or fault.isdigit():
             self._refuse(request, self.status or int(fault), "")
