@@ -18,6 +18,7 @@ pytest.importorskip("yaml")
 import f5_model  # noqa: E402
 import ishowtts  # noqa: E402
 from f5_model import Small, segment, speak  # noqa: E402
+from fake_hub import FakeHub  # noqa: E402
 from harness import environment, run  # noqa: E402
 from ishowtts.engine import Pcm  # noqa: E402
 
@@ -187,6 +188,33 @@ def test_options_are_told(
     ):
         pass
     assert refused.value.code == "invalid_setting"
+
+
+def test_a_file_that_the_hub_does_not_give_is_a_wrong_setting(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    with FakeHub() as hub:
+        for name, value in (environment(tmp_path) | {"HF_ENDPOINT": hub.endpoint}).items():
+            monkeypatch.setenv(name, value)
+        for hub.status in (401, 404):
+            wanted = {**options, "checkpoint": "hf://someone/of-ours/model.safetensors"}
+            with (
+                pytest.raises(ishowtts.SpeechError, match="of-ours") as refused,
+                ishowtts.Speaker("f5", options=wanted),
+            ):
+                pass
+            assert refused.value.code == "invalid_setting"
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["say", "Hello.", "-o", "a.wav"]], ids=["serve", "say"])
+def test_offline_without_a_cache_is_a_wrong_setting(tmp_path: Path, command: list[str]) -> None:
+    pytest.importorskip("huggingface_hub")
+    env = {"ISHOWTTS_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
+    ended = run([*command, "--engine", "f5"], tmp_path, env=env)
+    assert ended.returncode == 2, ended.stderr
+    assert "is not in the cache, and ISHOWTTS_OFFLINE forbids to fetch it" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_same_keys_in_a_file_and_one_command(options: dict[str, Any], small: Small, tmp_path: Path) -> None:

@@ -328,6 +328,25 @@ class TestStart:
         assert_one_line(checked.stderr, "speeed")
         assert "Traceback" not in ended.stderr
 
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ("absent = true", "what the fake engine needs could not be fetched; try again later"),
+        ],
+    )
+    def test_an_engine_that_cannot_be_had_says_why_without_a_traceback(
+        self, tmp_path: Path, options: str, said: str
+    ) -> None:
+        path = tmp_path / "fake.toml"
+        path.write_text(f"[engines.fake]\n{options}\n")
+        arguments: list[str | Path] = ["--engine", "fake", "--config", path]
+        for command in (["serve", "--port", "0"], ["say", "Hello.", "-o", "a.wav"]):
+            ended = run([*command, *arguments], tmp_path)
+            assert ended.returncode == 70, ended.stderr
+            assert said in ended.stderr
+            assert "Traceback" not in ended.stderr
+            assert "/a/path" not in ended.stderr
+
 
 def assert_one_line(stderr: str, *said: str) -> None:
     """An error for a person: one line, with the cause."""

@@ -16,7 +16,13 @@ class SegmentRefused(IshowttsError):
 
 
 class InvalidSetting(IshowttsError):
-    """A parameter, an option or a voice that the engine does not accept: the caller can mend it."""
+    """A parameter, an option or a voice that the engine does not accept: the caller can mend it. While the engine
+    loads, the program ends with 2."""
+
+
+class Unavailable(IshowttsError):
+    """What the engine needs from outside is not to be had now: a network, a disk. The message is all that there is to
+    know, so no traceback is logged; while the engine loads, the program ends with 70 and may be started again."""
 
 
 class EngineBroken(IshowttsError):

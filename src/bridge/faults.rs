@@ -32,6 +32,7 @@ pub(super) struct Exceptions {
     base: Py<PyType>,
     refused: Py<PyType>,
     invalid: Py<PyType>,
+    unavailable: Py<PyType>,
     broken: Py<PyType>,
 }
 
@@ -43,11 +44,12 @@ impl Exceptions {
             base: class("IshowttsError")?,
             refused: class("SegmentRefused")?,
             invalid: class("InvalidSetting")?,
+            unavailable: class("Unavailable")?,
             broken: class("EngineBroken")?,
         })
     }
 
-    /// Sorts `error` and logs it: with its traceback unless it is an answer.
+    /// Sorts `error` and logs it: with its traceback unless its message is all that there is to know.
     pub(super) fn sort(&self, py: Python<'_>, engine: &str, doing: &str, error: &PyErr) -> Raised {
         let is = |class: &Py<PyType>| error.is_instance(py, class.bind(py));
         if is(&self.refused) {
@@ -61,6 +63,10 @@ impl Exceptions {
             return Raised::Fault(Fault { kind: FaultKind::Invalid, message });
         }
         let traceback = traceback_of(py, error);
+        if is(&self.unavailable) {
+            tracing::debug!(engine, doing, "what the engine needs is not to be had\n{traceback}");
+            return Raised::Fault(Fault::failed(text_of(py, error)));
+        }
         tracing::error!(engine, doing, "the engine raised\n{traceback}");
         let message = if is(&self.base) { text_of(py, error) } else { unexpected(py, error, doing) };
         let fault = Fault::failed(message);

@@ -29,7 +29,7 @@ from ishowtts.engine import (
     Word,
 )
 from ishowtts.engines import options
-from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused
+from ishowtts.errors import EngineBroken, InvalidSetting, SegmentRefused, Unavailable
 from ishowtts.text import web
 
 _AMPLITUDE = 0.25
@@ -86,6 +86,8 @@ class Options:
     languages: tuple[str, ...] = ()
     max_segment_chars: int = 200
     fail_load: bool = False
+    absent: bool = False
+    """Whether what it would have to fetch is not to be had."""
     faults: bool = False
     """Whether markers in the text make it fail."""
 
@@ -277,6 +279,8 @@ def load(options_table: Mapping[str, object], threads: int) -> Fake:
     """The entry point."""
     chosen = check_options(options_table, threads)
     time.sleep(chosen.load_ms / 1e3)
+    if chosen.absent:
+        raise Unavailable("what the fake engine needs could not be fetched; try again later") from OSError("/a/path")
     if chosen.fail_load:
         raise RuntimeError("the fake engine was told to fail at load")
     return Fake(chosen)

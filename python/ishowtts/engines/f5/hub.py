@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ishowtts.directories import data_directory
-from ishowtts.errors import IshowttsError
+from ishowtts.errors import InvalidSetting, Unavailable
 
 _PREFIX = "hf://"
 _BLOCK_BYTES = 1 << 20
@@ -25,15 +25,20 @@ _TRUE = ("1", "true", "yes", "on")
 _OFFLINE = ("ISHOWTTS_OFFLINE", "HF_HUB_OFFLINE")
 
 
-class FetchFailed(IshowttsError):
-    """A file did not come. The message says what can be done about it."""
+class FetchFailed(Unavailable):
+    """A file did not come. The message says what can be done about it; where that is not to try again later, it is one
+    of the classes below."""
 
 
-class NotInRepository(FetchFailed):
+class NoAddress(FetchFailed, InvalidSetting):
+    """What was given is no address of a file."""
+
+
+class NotInRepository(FetchFailed, InvalidSetting):
     """The hub knows no such file, repository or revision, or does not show it to this user."""
 
 
-class Offline(FetchFailed):
+class Offline(FetchFailed, InvalidSetting):
     """The file is not in the cache and nothing may be fetched."""
 
 
@@ -47,10 +52,10 @@ class Source:
 
     @staticmethod
     def parse(address: str) -> Source:
-        """Raises FetchFailed for anything else."""
+        """Raises NoAddress for anything else."""
         parts = address.removeprefix(_PREFIX).split("/", 2)
         if not address.startswith(_PREFIX) or len(parts) != 3 or not all(parts):
-            raise FetchFailed(f"{address!r} is no address of a file on the hub: hf://OWNER/NAME/FILE")
+            raise NoAddress(f"{address!r} is no address of a file on the hub: hf://OWNER/NAME/FILE")
         name, _, revision = parts[1].partition("@")
         return Source(f"{parts[0]}/{name}", parts[2], revision or "main")
 
@@ -105,7 +110,10 @@ class Hub:
         """From the cache alone; the first time it is seen, its checksum is compared. A damaged file is removed."""
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(source.repository, source.path, self.cache, source.revision)
+        try:
+            found = try_to_load_from_cache(source.repository, source.path, self.cache, source.revision)
+        except ValueError as error:
+            raise _no_name(source) from error
         if not isinstance(found, str):
             return None
         path = Path(found)
@@ -212,7 +220,13 @@ def _final(source: Source, error: Exception) -> Exception:
         raise FetchFailed(_reason(source, error)) from error
     if isinstance(error, OSError) and error.errno in (13, 28, 30):
         raise FetchFailed(f"{source} cannot be kept: {error.strerror}; HF_HUB_CACHE names another place") from error
+    if isinstance(error, ValueError) and status is None:
+        raise _no_name(source) from error
     return error
+
+
+def _no_name(source: Source) -> NoAddress:
+    return NoAddress(f"{source} (revision {source.revision}) is no name that the hub could have")
 
 
 def _status(error: BaseException | None) -> int | None:
