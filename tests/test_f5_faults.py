@@ -3,13 +3,15 @@ something (InvalidSetting) or somebody may try again."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub
-from ishowtts.engines.f5.hub import Hub, Source
+from ishowtts.engines.f5.hub import FetchFailed, Hub, NoCache, Source
 from ishowtts.errors import InvalidSetting, Unavailable
 
 pytest.importorskip("huggingface_hub")
@@ -67,3 +69,47 @@ class TestWhoHasToMendIt:
             with pytest.raises(Unavailable, match="try again later") as raised:
                 place.fetch(SOURCE)
             assert not isinstance(raised.value, InvalidSetting)
+
+
+class TestCache:
+    def told(self, hub: Hub, waits: list[float], kind: type[FetchFailed]) -> str:
+        with pytest.raises(kind, match=r"cannot be kept in the cache: .*HF_HUB_CACHE names another place") as raised:
+            hub.fetch(SOURCE)
+        assert [wait for wait in waits if wait] == [], "no disk changes by waiting"
+        assert type(raised.value) is kind
+        return str(raised.value)
+
+    def test_below_a_file_is_none(self, hub: Hub, waits: list[float], tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        assert "Not a directory" in self.told(replace(hub, cache=tmp_path / "file" / "cache"), waits, NoCache)
+
+    def test_with_a_name_too_long_is_none(self, hub: Hub, waits: list[float], tmp_path: Path) -> None:
+        assert "File name too long" in self.told(replace(hub, cache=tmp_path / ("x" * 300)), waits, NoCache)
+
+    @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.ELOOP])
+    def test_that_cannot_be_one(self, hub: Hub, waits: list[float], number: int, monkeypatch: Any) -> None:
+        monkeypatch.setattr(Hub, "_download", raising(number))
+        assert os.strerror(number) in self.told(hub, waits, NoCache)
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE])
+    def test_whose_disk_gives_up(self, hub: Hub, waits: list[float], number: int, monkeypatch: Any) -> None:
+        monkeypatch.setattr(Hub, "_download", raising(number))
+        assert os.strerror(number) in self.told(hub, waits, FetchFailed)
+
+    def test_that_cannot_be_read_is_told(self, hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        hub.fetch(SOURCE)
+        monkeypatch.setattr("ishowtts.engines.f5.hub._checksum", raising(errno.EIO))
+        self.told(replace(hub, records=hub.cache), waits, FetchFailed)
+
+    def test_a_socket_is_no_disk(self, hub: Hub, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Hub, "_download", raising(errno.ECONNRESET))
+        with pytest.raises(FetchFailed, match="the connection fails"):
+            hub.fetch(SOURCE)
+        assert [wait for wait in waits if wait] == [1.0, 2.0]
+
+
+def raising(number: int) -> Any:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail

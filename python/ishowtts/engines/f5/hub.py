@@ -7,6 +7,7 @@ What is in the cache is used without asking the hub again, so that a start needs
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,20 @@ _PREFIX = "hf://"
 _BLOCK_BYTES = 1 << 20
 _TRUE = ("1", "true", "yes", "on")
 _OFFLINE = ("ISHOWTTS_OFFLINE", "HF_HUB_OFFLINE")
+_NO_PLACE = frozenset(
+    (
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENODEV, errno.ENXIO, errno.EXDEV, errno.EMLINK),
+    )
+)
+"""The folder is not what a cache can lie in."""
+_NO_DISK = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBUSY, errno.ESTALE),
+        *(errno.EMFILE, errno.ENFILE, errno.ETXTBSY),
+    )
+)
+"""The folder would do; its disk or the system does not."""
 
 
 class FetchFailed(Unavailable):
@@ -40,6 +55,10 @@ class NotInRepository(FetchFailed, InvalidSetting):
 
 class Offline(FetchFailed, InvalidSetting):
     """The file is not in the cache and nothing may be fetched."""
+
+
+class NoCache(FetchFailed, InvalidSetting):
+    """The folder of the cache cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +126,23 @@ class Hub:
         return Hub(endpoint=os.environ.get("HF_ENDPOINT") or None, offline=offline())
 
     def cached(self, source: Source) -> Path | None:
-        """From the cache alone; the first time it is seen, its checksum is compared. A damaged file is removed."""
+        """From the cache alone; the first time it is seen, its checksum is compared. A damaged file is removed.
+
+        Raises FetchFailed where that cannot be told."""
         from huggingface_hub import try_to_load_from_cache
 
-        try:
-            found = try_to_load_from_cache(source.repository, source.path, self.cache, source.revision)
-        except ValueError as error:
-            raise _no_name(source) from error
-        if not isinstance(found, str):
+        with _told_of_disks(source):
+            try:
+                found = try_to_load_from_cache(source.repository, source.path, self.cache, source.revision)
+            except ValueError as error:
+                raise _no_name(source) from error
+            if not isinstance(found, str):
+                return None
+            path = Path(found)
+            if self._is_whole(path):
+                return path
+            _remove(path)
             return None
-        path = Path(found)
-        if self._is_whole(path):
-            return path
-        _remove(path)
-        return None
 
     def fetch(self, source: Source) -> Path:
         """From the cache, else from the hub. Raises FetchFailed."""
@@ -143,10 +165,11 @@ class Hub:
             except Exception as error:
                 failure = _final(source, error)
                 continue
-            if self._is_whole(path):
-                _tell(f"fetched {source}: {path.stat().st_size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
-                return path
-            _remove(path)
+            with _told_of_disks(source):
+                if self._is_whole(path):
+                    _tell(f"fetched {source}: {path.stat().st_size / 1e6:.0f} MB in {time.monotonic() - started:.0f} s")
+                    return path
+                _remove(path)
             damaged += 1
             failure = FetchFailed(f"{source} arrived damaged {damaged} times (its checksum differs); try again later")
         raise FetchFailed(_reason(source, failure)) from failure
@@ -218,11 +241,29 @@ def _final(source: Source, error: Exception) -> Exception:
     if isinstance(error, errors.LocalEntryNotFoundError):
         # huggingface_hub has asked several times for the file's description, and waited in between.
         raise FetchFailed(_reason(source, error)) from error
-    if isinstance(error, OSError) and error.errno in (13, 28, 30):
-        raise FetchFailed(f"{source} cannot be kept: {error.strerror}; HF_HUB_CACHE names another place") from error
+    if isinstance(error, OSError) and (fault := _of_disk(source, error)) is not None:
+        raise fault from error
     if isinstance(error, ValueError) and status is None:
         raise _no_name(source) from error
     return error
+
+
+@contextlib.contextmanager
+def _told_of_disks(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _of_disk(source, error) or FetchFailed(f"{source} cannot be read from the cache") from error
+
+
+def _of_disk(source: Source, error: OSError) -> FetchFailed | None:
+    """None where it is not the file system's: those of sockets name no file."""
+    # huggingface_hub's own are without a number.
+    if error.errno is None or not (error.errno in _NO_PLACE | _NO_DISK or error.filename is not None):
+        return None
+    kind = NoCache if error.errno in _NO_PLACE else FetchFailed
+    reason = error.strerror or os.strerror(error.errno)
+    return kind(f"{source} cannot be kept in the cache: {reason}; HF_HUB_CACHE names another place")
 
 
 def _no_name(source: Source) -> NoAddress:
