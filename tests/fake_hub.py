@@ -35,6 +35,8 @@ class FakeHub:
     wrong), or "" (nothing)."""
     status: int = 0
     """Answers everything with this, if not 0."""
+    commit: str = COMMIT
+    """Of all repositories."""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """Method, path and Range of each request."""
     signed: list[str] = field(default_factory=list)
@@ -94,7 +96,7 @@ class FakeHub:
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         content = stored.content[start:]
         request.send_response(206 if asked else 200)
-        request.send_header("X-Repo-Commit", COMMIT)
+        request.send_header("X-Repo-Commit", self.commit)
         request.send_header("ETag", f'"{stored.etag}"')
         if stored.large:
             request.send_header("X-Linked-Etag", f'"{stored.etag}"')

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_hub import FakeHub
+from ishowtts.engines.f5 import weights
 from ishowtts.engines.f5.hub import FetchFailed, Hub, NoCache, Source
 from ishowtts.errors import InvalidSetting, Unavailable
 
@@ -18,6 +19,7 @@ pytest.importorskip("huggingface_hub")
 
 SOURCE = Source("someone/fine-tune", "model.safetensors")
 CONTENT = bytes(range(256)) * 64
+OLDER, NEWER = "a" * 40, "b" * 40
 
 
 @pytest.fixture
@@ -106,6 +108,38 @@ class TestCache:
         with pytest.raises(FetchFailed, match="the connection fails"):
             hub.fetch(SOURCE)
         assert [wait for wait in waits if wait] == [1.0, 2.0]
+
+
+class TestVocoderThatMoved:
+    @pytest.fixture(autouse=True)
+    def vocoder(self, server: FakeHub) -> None:
+        server.put("someone/vocos/config.yaml", b"{}", large=False)
+        server.put("someone/vocos/pytorch_model.bin", CONTENT)
+
+    def resolve(self, hub: Hub, tmp_path: Path) -> Path:
+        for name in ("model.pt", "vocab.txt"):
+            (tmp_path / name).write_bytes(b" \n")
+        options = {"checkpoint": str(tmp_path / "model.pt"), "vocoder": "someone/vocos"}
+        return weights.resolve(options, hub).vocoder_dir
+
+    def test_comes_whole_of_the_later_commit(self, hub: Hub, server: FakeHub, tmp_path: Path) -> None:
+        server.commit = OLDER
+        hub.fetch(Source("someone/vocos", "config.yaml"))
+        server.commit = NEWER
+        server.put("someone/vocos/config.yaml", b"{1: 2}", large=False)
+        found = self.resolve(hub, tmp_path)
+        assert found.name == NEWER
+        assert (found / "config.yaml").read_bytes() == b"{1: 2}"
+        assert (found / "pytorch_model.bin").read_bytes() == CONTENT
+        asked = len(server.asked)
+        assert self.resolve(replace(hub, offline=True), tmp_path) == found
+        assert len(server.asked) == asked
+
+    def test_again_and_again_is_told(self, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        count = iter(range(100))
+        monkeypatch.setattr(Hub, "fetch", lambda _, source: tmp_path / str(next(count)) / source.path)
+        with pytest.raises(FetchFailed, match="someone/vocos changed while its files were fetched"):
+            self.resolve(hub, tmp_path)
 
 
 def raising(number: int) -> Any:

@@ -26,6 +26,8 @@ LICENCE_UNKNOWN = "LicenseRef-unknown"
 _OWN_LICENCE = ("swivid/f5-tts", "swivid/e2-tts")
 """In lower case: the hub finds them however they are written."""
 _CHECKPOINTS = (".safetensors", ".pt")
+_ROUNDS = 3
+"""In which files of one repository are fetched until they are of one commit."""
 
 
 @runtime_checkable
@@ -181,8 +183,13 @@ class _Getter:
             raise InvalidSetting(
                 f"[engines.f5] vocoder: {vocoder!r} is neither a folder nor a name on the hub (OWNER/NAME)"
             )
-        paths = [self.first([f"hf://{repository}/{name}" for name in some]) for some in names]
-        return paths[0].parent
+        for _ in range(_ROUNDS):
+            paths = [self.first([f"hf://{repository}/{name}" for name in some]) for some in names]
+            if len({path.parent for path in paths}) == 1:
+                return paths[0].parent
+            # The repository has moved on since the first of them came: what was fetched last moved the cache's mark
+            # too, so that the others are now looked for beside it.
+        raise FetchFailed(f"{repository} changed while its files were fetched; try again later")
 
     def first(self, addresses: Sequence[str]) -> Path:
         """The first that is in the cache, else the first that the repository has."""
