@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from fake_hub import FakeHub
-from ishowtts.engines.f5 import weights
+from ishowtts.engines.f5 import config, models, weights
 from ishowtts.engines.f5.hub import FetchFailed, Hub, NoCache, Source
 from ishowtts.errors import InvalidSetting, Unavailable
 
@@ -140,6 +143,57 @@ class TestVocoderThatMoved:
         monkeypatch.setattr(Hub, "fetch", lambda _, source: tmp_path / str(next(count)) / source.path)
         with pytest.raises(FetchFailed, match="someone/vocos changed while its files were fetched"):
             self.resolve(hub, tmp_path)
+
+
+ARCH = {"dim": 64, "depth": 2, "heads": 2, "text_dim": 32, "conv_layers": 1}
+
+
+class TestConfigurations:
+    @pytest.mark.parametrize(
+        ("changed", "told"),
+        [
+            ({"mel_spec": [1]}, "mel_spec must be a table"),
+            ({"mel_spec": "vocos"}, "mel_spec must be a table"),
+            ({"mel_spec": {"target_sample_rate": float("nan")}}, "target_sample_rate is nan"),
+            ({"arch": [1]}, "has no model.backbone and model.arch"),
+            ({"backbone": {}}, "has no model.backbone and model.arch"),
+            ({"arch": ARCH | {"depth": 1_000_000}}, "depth is 1000000; 256 at most"),
+            ({"arch": ARCH | {"conv_layers": 10**30}}, "conv_layers is 1"),
+            ({"arch": ARCH | {"dim": float("inf")}}, "dim is inf; 8192 at most"),
+            ({"arch": ARCH | {"heads": float("nan")}}, "heads is nan"),
+            ({"arch": ARCH | {"ff_mult": 2.5}}, "ff_mult must be a whole number"),
+            ({"arch": ARCH | {"pe_attn_head": -1}}, "size below"),
+            ({"arch": ARCH | {"depth": "two"}}, "depth must be a whole number"),
+            ({"arch": ARCH | {"depth": -3}}, "size below 1"),
+        ],
+    )
+    def test_that_nobody_could_run_are_refused(self, tmp_path: Path, changed: dict[str, Any], told: str) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({"model": {"backbone": "DiT", "arch": ARCH} | changed}))
+        started = time.monotonic()
+        with pytest.raises(InvalidSetting, match=told):
+            config.architecture(models.configuration(str(path)))
+        assert time.monotonic() - started < 30
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"a: " + b"9" * 5000, b"[" * 2000, b"a: 2024-13-45", b"\xff", b"a: \0"],
+        ids=["digits", "depth", "date", "bytes", "nul"],
+    )
+    def test_that_are_no_yaml_are_told(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(content)
+        with pytest.raises(InvalidSetting, match=r"mine\.yaml is not YAML"):
+            models.configuration(str(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-that-name/x", "a\0b"], ids=["long", "home", "nul"])
+def test_names_that_no_file_can_have(hub: Hub, tmp_path: Path, name: str) -> None:
+    for key in ("model", "checkpoint", "vocab", "vocoder"):
+        good = {"checkpoint": str(tmp_path / "model.pt"), "vocoder": "someone/vocos"}
+        (tmp_path / "model.pt").touch()
+        with pytest.raises(InvalidSetting):
+            weights.resolve(good | {key: name}, hub)
 
 
 def raising(number: int) -> Any:

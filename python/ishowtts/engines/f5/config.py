@@ -42,6 +42,8 @@ class Architecture:
     def __post_init__(self) -> None:
         if min(self.dim, self.depth, self.heads, self.ff_mult, self.dim_head, self.text_dim, self.mel_dim) < 1:
             raise InvalidSetting(f"the model {self.name!r} has a size below 1")
+        if self.pe_attn_head is not None and self.pe_attn_head < 0:
+            raise InvalidSetting(f"the model {self.name!r} has a size below 0")
         if self.dim % 16 or self.dim_head % 2 or self.text_dim % 2 or self.conv_layers < 0:
             raise InvalidSetting(f"the model {self.name!r}: dim must be a multiple of 16, dim_head and text_dim even")
         if self.text_average_upsampling and not self.text_mask_padding:

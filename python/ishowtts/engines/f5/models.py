@@ -112,12 +112,53 @@ _KNOWN_ARCH = frozenset(
 )
 
 
+_MOST: Mapping[str, int] = MappingProxyType(
+    {
+        "dim": 8192,
+        "depth": 256,
+        "heads": 256,
+        "dim_head": 512,
+        "ff_mult": 16,
+        "text_dim": 8192,
+        "conv_layers": 64,
+        "pe_attn_head": 256,
+        "mel_dim": 1024,
+        "text_num_embeds": 1_000_000,
+    }
+)
+"""Far beyond what anybody trains. A larger number is a slip, and would take minutes and memory to fail by itself."""
+
+
+def expanded(path: str) -> Path:
+    """With the home directory in the place of ``~``, where there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def is_file(path: Path) -> bool:
+    """Also of what no file can be called, or nobody may look at."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As ``is_file``."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def configuration(model: str) -> ModelConfig:
     """The configuration that ``[engines.f5] model`` names: an official one, or the path of a YAML file."""
     if model in CONFIGS:
         return CONFIGS[model]
-    path = Path(model).expanduser()
-    if path.suffix.lower() in (".yaml", ".yml") or path.is_file():
+    path = expanded(model)
+    if path.suffix.lower() in (".yaml", ".yml") or is_file(path):
         return _from_yaml(path)
     near = difflib.get_close_matches(model, list(CONFIGS), 1)
     meant = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(CONFIGS)}, or the path of a YAML file"
@@ -131,7 +172,8 @@ def _from_yaml(path: Path) -> ModelConfig:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidSetting(f"[engines.f5] model: {path.name} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: not UTF-8, a date that does not exist, more digits than Python reads.
         raise InvalidSetting(f"[engines.f5] model: {path.name} is not YAML: {' '.join(str(error).split())}") from error
     model = document.get("model") if isinstance(document, dict) else None
     arch = model.get("arch") if isinstance(model, dict) else None
@@ -143,6 +185,13 @@ def _from_yaml(path: Path) -> ModelConfig:
     if unknown:
         raise InvalidSetting(f"[engines.f5] model: {path.name}: model.arch has {unknown[0]!r}, which is not known here")
     mel = model.get("mel_spec") or {}
+    if not isinstance(mel, dict):
+        raise InvalidSetting(f"[engines.f5] model: {path.name}: model.mel_spec must be a table")
+    for key, value in arch.items():
+        if key in _MOST and isinstance(value, (int, float)) and not value <= _MOST[key]:
+            raise InvalidSetting(
+                f"[engines.f5] model: {path.name}: model.arch.{key} is {value}; {_MOST[key]} at most are possible"
+            )
     wanted = {"target_sample_rate": 24000, "n_mel_channels": 100, "hop_length": 256, "win_length": 1024, "n_fft": 1024}
     for key, value in wanted.items():
         if mel.get(key, value) != value:

@@ -25,6 +25,7 @@ CONTEXT_FRAMES = 24
 KERNEL = 7
 EPSILON = 1e-6
 _LOUDEST = 1e2
+_MOST_LAYERS, _WIDEST = 128, 16_384
 _CLASSES = {
     "feature_extractor": "MelSpectrogramFeatures",
     "backbone": "VocosBackbone",
@@ -158,8 +159,13 @@ def dimensions(folder: Path, mel_dim: int) -> tuple[int, int, int]:
             "padding of its mel": (features.get("padding", "center"), "center"),
             "adaptive norms": (backbone.get("adanorm_num_embeddings"), None),
         }
-    except (KeyError, TypeError, ValueError, AttributeError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, yaml.YAMLError) as error:
         raise InvalidSetting("the vocoder's config.yaml is not one of Vocos") from error
+    if not (1 <= layers <= _MOST_LAYERS and 1 <= dim <= _WIDEST and 1 <= wide <= _WIDEST):
+        raise InvalidSetting(
+            f"the vocoder's config.yaml asks for {layers} layers of {dim} and {wide}; at most {_MOST_LAYERS} layers of "
+            f"{_WIDEST} are possible"
+        )
     for what, (value, wanted) in found.items():
         if value != wanted:
             raise InvalidSetting(f"the vocoder's {what}: {value!r}, where F5-TTS needs {wanted!r}")

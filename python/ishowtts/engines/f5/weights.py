@@ -129,10 +129,10 @@ class _Getter:
             if not checkpoint.endswith(_CHECKPOINTS):
                 raise InvalidSetting("[engines.f5] checkpoint must be a .safetensors or a .pt file")
             return self.get(checkpoint)
-        path = Path(checkpoint).expanduser()
-        if path.is_dir():
+        path = models.expanded(checkpoint)
+        if models.is_folder(path):
             return _only_checkpoint(path)
-        if not path.is_file():
+        if not models.is_file(path):
             raise InvalidSetting(f"[engines.f5] checkpoint: there is no file {checkpoint}")
         if path.suffix not in _CHECKPOINTS:
             raise InvalidSetting("[engines.f5] checkpoint must be a .safetensors or a .pt file")
@@ -142,8 +142,8 @@ class _Getter:
         if is_address(vocab):
             return self.get(vocab)
         if vocab:
-            path = Path(vocab).expanduser()
-            if not path.is_file():
+            path = models.expanded(vocab)
+            if not models.is_file(path):
                 raise InvalidSetting(f"[engines.f5] vocab: there is no file {vocab}")
             return path
         if official:
@@ -157,7 +157,7 @@ class _Getter:
                     f"[engines.f5] vocab: there is no {beside}; name the checkpoint's vocabulary"
                 ) from error
         path = found.with_name("vocab.txt")
-        if not path.is_file():
+        if not models.is_file(path):
             raise InvalidSetting(
                 "[engines.f5] vocab: no vocab.txt lies beside the checkpoint; name the one it was made with"
             )
@@ -167,14 +167,14 @@ class _Getter:
         if kind not in VOCODER_FILES:
             raise InvalidSetting(f"[engines.f5] model: no vocoder is known for mel spectrograms of the type {kind!r}")
         names = VOCODER_FILES[kind]
-        folder = Path(vocoder).expanduser()
+        folder = models.expanded(vocoder)
         if kind == "vocos" and ("bigvgan" in vocoder.lower() or weights_file(folder, "bigvgan")):
             raise InvalidSetting(
                 f"[engines.f5] vocoder: {vocoder} is a BigVGAN, which hears another mel spectrogram than this model "
                 f"makes; name a Vocos"
             )
-        if vocoder and folder.is_dir():
-            missing = [" or ".join(some) for some in names if not any((folder / name).is_file() for name in some)]
+        if vocoder and models.is_folder(folder):
+            missing = [" or ".join(some) for some in names if not any(models.is_file(folder / name) for name in some)]
             if missing:
                 raise InvalidSetting(f"[engines.f5] vocoder: {vocoder} lacks {' and '.join(missing)}")
             return folder
@@ -211,7 +211,7 @@ class _Getter:
 
 def weights_file(folder: Path, kind: str) -> Path | None:
     """By a name that a vocoder of this kind has."""
-    return next((folder / name for name in VOCODER_FILES[kind][-1] if (folder / name).is_file()), None)
+    return next((folder / name for name in VOCODER_FILES[kind][-1] if models.is_file(folder / name)), None)
 
 
 def _only_checkpoint(folder: Path) -> Path:
