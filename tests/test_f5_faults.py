@@ -196,6 +196,33 @@ def test_names_that_no_file_can_have(hub: Hub, tmp_path: Path, name: str) -> Non
             weights.resolve(good | {key: name}, hub)
 
 
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"max_slots": 1_000_000_000}, "max_slots must be from 0 to 1024, not 1000000000"),
+        ({"max_slots": 1025}, "max_slots must be from 0 to 1024"),
+        ({"max_slots": -1}, "max_slots must not be negative"),
+        ({"max_slots": 2.0}, "max_slots must be a whole number"),
+        ({"max_slots": True}, "max_slots must be a whole number"),
+        ({"memory_mb": 2**63 - 1}, "memory_mb must be at most 16777216"),
+        ({"text_cache_mb": 2**63 - 1}, "text_cache_mb must be at most"),
+        ({"reference_cache_mb": float("nan")}, "reference_cache_mb must be a whole number"),
+        ({"nfe_steps": 2**63}, "nfe_steps must be a whole number from 4 to 64"),
+        ({"nfe_steps": -1}, "nfe_steps must be a whole number from 4 to 64"),
+        ({"vocoder_runtime": "cuda" * 99}, "vocoder_runtime must be one of"),
+        ({"device": "cuda:" + "9" * 5000}, "device"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else repr(value)[:30],
+)
+def test_options_out_of_all_bounds(changed: dict[str, Any], told: str) -> None:
+    pytest.importorskip("torch")
+    from ishowtts.engines.f5 import engine
+
+    with pytest.raises(InvalidSetting, match=told):
+        engine.check_options(changed)
+    engine.check_options({"max_slots": engine.MOST_SLOTS})
+
+
 def raising(number: int) -> Any:
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))

@@ -332,6 +332,7 @@ class TestStart:
         ("options", "said"),
         [
             ("absent = true", "what the fake engine needs could not be fetched; try again later"),
+            ("slots = 1000000000", "EngineInfo.max_slots is 1000000000; 1024 at most are possible"),
         ],
     )
     def test_an_engine_that_cannot_be_had_says_why_without_a_traceback(

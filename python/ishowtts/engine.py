@@ -58,10 +58,10 @@ class EngineInfo:
     """SPDX expression of the weights."""
     device: str
     max_segment_chars: int
-    """The longest segment worth giving, in grapheme clusters."""
+    """The longest segment worth giving, in grapheme clusters: 1,000,000 at most."""
     cost: Cost
     max_slots: int = 1
-    """States that fit memory at once."""
+    """States that fit memory at once: 1,024 at most."""
     max_shared: int = 1
     """Slots that gain from sharing one step: 1 on a CPU, many on a GPU."""
     params: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "additionalProperties": False})

@@ -3,6 +3,7 @@
 use numpy::{PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::{
     IntoPyObjectExt,
+    exceptions::PyOverflowError,
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyTuple},
 };
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     audio::resample::RATES_HZ,
-    engine::{Chosen, Cost, EngineInfo, Segment, Transcript, Word},
+    engine::{Chosen, Cost, EngineInfo, MAX_SEGMENT_CHARS, MAX_SLOTS, Segment, Transcript, Word},
     voices::Voice,
 };
 
@@ -123,7 +124,12 @@ where
     T: for<'any> FromPyObject<'any, 'py, Error: Into<PyErr>>,
 {
     let value = holder.getattr(name).map_err(|_| format!("{} has no {name}", class(holder)))?;
-    value.extract().map_err(|_| format!("{}.{name} is of the wrong type ({})", class(holder), class(&value)))
+    value.extract().map_err(Into::<PyErr>::into).map_err(|error| {
+        let out_of_range = error.is_instance_of::<PyOverflowError>(value.py());
+        let what =
+            if out_of_range { "out of range".to_owned() } else { format!("of the wrong type ({})", class(&value)) };
+        format!("{}.{name} is {what}", class(holder))
+    })
 }
 
 fn schema(info: &Bound<'_, PyAny>) -> Result<Value, String> {
@@ -158,6 +164,12 @@ fn check(info: &EngineInfo) -> Result<(), String> {
     ];
     if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
         return Err(format!("EngineInfo.{name} is 0"));
+    }
+    // Memory and time go with these, so no engine may choose them freely. Of `max_shared` no more than the slots count.
+    let bounded =
+        [("max_slots", info.max_slots, MAX_SLOTS), ("max_segment_chars", info.max_segment_chars, MAX_SEGMENT_CHARS)];
+    if let Some((name, count, most)) = bounded.iter().find(|(_, count, most)| count > most) {
+        return Err(format!("EngineInfo.{name} is {count}; {most} at most are possible"));
     }
     let times =
         [("fixed_ms", cost.fixed_ms), ("ms_per_char", cost.ms_per_char), ("audio_ms_per_char", cost.audio_ms_per_char)];

@@ -401,6 +401,7 @@ fn a_malformed_description_is_told_by_field() {
         .expect("valid Python")
     };
     assert!(told("device='cuda'").is_ok());
+    assert!(told("max_slots=1024, max_shared=10**18, max_segment_chars=10**6").is_ok());
     for (change, field) in [
         ("sample_rate_hz='24k'", "sample_rate_hz"),
         ("sample_rate_hz=0", "sample_rate_hz"),
@@ -409,10 +410,19 @@ fn a_malformed_description_is_told_by_field() {
         ("languages='en'", "languages"),
         ("languages=None", "languages"),
         ("max_slots=0", "max_slots"),
+        ("max_slots=-1", "max_slots is out of range"),
+        ("max_slots=1.0", "max_slots is of the wrong type"),
+        // What the books of so many slots would take would end the program.
+        ("max_slots=1025", "max_slots is 1025; 1024 at most"),
+        ("max_slots=10**9", "max_slots is 1000000000; 1024 at most"),
+        ("max_shared=2**64", "max_shared is out of range"),
+        ("max_segment_chars=2**63", "max_segment_chars is 9223372036854775808; 1000000 at most"),
         ("revision=''", "revision"),
         ("params={1: object()}", "params"),
         ("cost=None", "steps"),
         ("cost=Cost(1, float('nan'), 1.0, 60.0)", "fixed_ms"),
+        ("cost=Cost(1, 1.0, 10**400, 60.0)", "ms_per_char is out of range"),
+        ("cost=Cost(2**32, 1.0, 1.0, 60.0)", "steps is out of range"),
     ] {
         let message = told(change).expect_err(change);
         assert!(message.contains(field), "{change}: {message}");

@@ -13,6 +13,11 @@ pub use fake::{FakeHost, FakeOptions, Gate};
 
 use crate::voices::Voice;
 
+/// The most slots of one engine: a plan looks at each of them.
+pub const MAX_SLOTS: usize = 1024;
+/// The longest that a segment may be, in grapheme clusters.
+pub const MAX_SEGMENT_CHARS: usize = 1_000_000;
+
 /// What an engine tells about itself once it is loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,11 +40,11 @@ pub struct EngineInfo {
     pub device: String,
     /// JSON Schema of the per-request parameters beside `speed` and `seed`.
     pub params: serde_json::Value,
-    /// States that fit memory at once.
+    /// States that fit memory at once, `MAX_SLOTS` at most.
     pub max_slots: usize,
     /// Slots that gain from sharing one step: 1 on a CPU, many on a GPU.
     pub max_shared: usize,
-    /// The longest segment worth giving, in grapheme clusters.
+    /// The longest segment worth giving, in grapheme clusters: `MAX_SEGMENT_CHARS` at most.
     pub max_segment_chars: usize,
     pub cost: Cost,
 }

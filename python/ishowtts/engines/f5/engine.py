@@ -53,7 +53,11 @@ LOG = logging.getLogger(__name__)
 MAX_SEGMENT_CHARS = 240
 """About 16 s of English beside a reference of 6 s; what is longer for its script is cut at upstream's own limit."""
 _COMPILE = ("auto", "on", "off")
+MOST_SLOTS = 1024
+"""What the server takes of any engine."""
 _SIZES = ("max_slots", "memory_mb", "text_cache_mb", "reference_cache_mb")
+_MOST_MB = 1 << 24
+"""16 TiB: what is beyond is a slip, or bytes."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Options:
     nfe_steps: int | str = 32
     """Of requests that do not say; ``auto``, or 0 for it: by the text's length."""
     max_slots: int = 0
-    """0: as many as fit the memory."""
+    """Up to 1,024; 0: as many as fit the memory."""
     memory_mb: int = 0
     """On CUDA: what the process takes of the device's memory at most; 0: what is free."""
     text_cache_mb: int = 64
@@ -341,6 +345,10 @@ def _checked(chosen: Options) -> tuple[int | str, Precision]:
         raise InvalidSetting(f"[engines.f5] vocoder_runtime must be one of {known}, not {chosen.vocoder_runtime!r}")
     if negative := [name for name in _SIZES if getattr(chosen, name) < 0]:
         raise InvalidSetting(f"[engines.f5] {negative[0]} must not be negative")
+    if chosen.max_slots > MOST_SLOTS:
+        raise InvalidSetting(f"[engines.f5] max_slots must be from 0 to {MOST_SLOTS}, not {chosen.max_slots}")
+    if large := [name for name in _SIZES if getattr(chosen, name) > _MOST_MB]:
+        raise InvalidSetting(f"[engines.f5] {large[0]} must be at most {_MOST_MB}, not {getattr(chosen, large[0])}")
     steps = params.read_steps("[engines.f5] nfe_steps", params.AUTO if chosen.nfe_steps == 0 else chosen.nfe_steps)
     return steps, precision.choose(chosen.device, chosen.dtype)
 

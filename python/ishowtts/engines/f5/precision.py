@@ -87,7 +87,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
-    if name == "cuda" or (name.startswith("cuda:") and name[5:].isdecimal()):
+    if name == "cuda" or (name.startswith("cuda:") and name[5:].isdecimal() and len(name) < 9):
         number = int(name[5:] or 0)
         if number < torch.cuda.device_count():
             return torch.device("cuda", number)
