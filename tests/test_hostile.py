@@ -299,7 +299,15 @@ class TestEngineFaults:
             assert reply.error["code"] == "text_refused"
 
     def test_what_the_caller_can_mend_is_400(self, still_speaks: Server) -> None:
+        before = still_speaks.metrics()
         assert still_speaks.speak("The engine says that this is [invalid] so.").status == 400
+        after = still_speaks.metrics()
+
+        def counted(outcome: str) -> float:
+            name = f'ishowtts_segments_total{{engine="fake",outcome="{outcome}"}}'
+            return after.get(name, 0) - before.get(name, 0)
+
+        assert (counted("refused"), counted("failed")) == (1, 0), "a slip of the caller's is no failure of the engine's"
 
     def test_between_two_steps_of_a_segment(self, start: Start) -> None:
         server = start(engine="fake", config="[engines.fake]\nfaults = true\nsteps = 4\n")

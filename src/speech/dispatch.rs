@@ -564,7 +564,9 @@ impl EventSink for Link {
                 }
             }
             Event::Failed { ticket, fault } => {
-                self.gauges.failed.increment(1);
+                // What the caller can mend is no failure of the engine's.
+                let refused = fault.kind == FaultKind::Invalid;
+                if refused { &self.gauges.refused } else { &self.gauges.failed }.increment(1);
                 let owner = self.owner(ticket, true);
                 self.with_scheduler(|scheduler, _| scheduler.ended(ticket));
                 if let Some(Owned { job, segment, .. }) = owner {
