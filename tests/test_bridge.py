@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import ishowtts
 import numpy as np
@@ -122,6 +123,36 @@ class TestStreams:
             with pytest.raises(ishowtts.SpeechError) as raised:
                 runtime.speak(text, **fields)  # type: ignore[arg-type]
             assert raised.value.code == code
+
+    @pytest.mark.parametrize(
+        ("field", "code", "wrong"),
+        [
+            ("seed", "invalid_seed", [-2, 2**53, 2**63 - 1, 2**63, 2**64, -(2**63) - 1, 10**400, np.uint64(2**64 - 1)]),
+            ("speed", "invalid_speed", [0, 5, 10**400, -(10**400), float("inf"), np.float32("nan")]),
+            ("volume", "invalid_value", [0, -(10**400), 10**400, float("nan"), np.float64("inf")]),
+        ],
+    )
+    def test_a_number_out_of_range_is_the_same_fault_however_far(
+        self, opened: Open, field: str, code: str, wrong: list[Any]
+    ) -> None:
+        runtime = opened()
+        for value in wrong:
+            with pytest.raises(ishowtts.SpeechError) as raised:
+                runtime.speak("Hello.", **{field: value})
+            assert raised.value.code == code, value
+        for other in (True, np.True_, "1", [1]):
+            with pytest.raises(TypeError):
+                runtime.speak("Hello.", **{field: other})
+        assert runtime.speak("Hello.", **{field: np.int64(1)}).seed >= 0
+
+    def test_a_time_to_wait_that_none_is_left_of_is_over(self, opened: Open) -> None:
+        runtime = opened("load_ms = 60000")
+        for timeout_s in (0, -1, -(10**400), np.float32(0.01)):
+            with pytest.raises(TimeoutError):
+                runtime.wait_ready(timeout_s)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="timeout_s must be a number"):
+            runtime.wait_ready(float("nan"))
+        opened().wait_ready(10**400)
 
     @pytest.mark.parametrize("marker", ["raise", "exit", "nan", "dtype", "shape", "empty", "silent", "error"])
     def test_a_fault_ends_its_own_stream_only(self, opened: Open, marker: str) -> None:

@@ -137,6 +137,15 @@ class TestStreams:
         with pytest.raises(ishowtts.SpeechError, match="nfe_steps"):
             speaker.speak("Hello.", nfe_steps=7)
 
+    def test_a_number_with_more_digits_than_python_prints_is_one_out_of_range(self, speaker: ishowtts.Speaker) -> None:
+        for wrong in (10**5000, -(10**5000)):
+            with pytest.raises(ishowtts.SpeechError, match="not a number of more than 64 bits"):
+                speaker.speak("Hello.", nfe_steps=wrong)
+            with pytest.raises(ishowtts.SpeechError, match="seed must be"):
+                speaker.speak("Hello.", seed=wrong)
+        with pytest.raises(ishowtts.SpeechError, match="postprocess must be true or false"):
+            speaker.speak("Hello.", postprocess=10**5000)  # type: ignore[arg-type]
+
     def test_waiting_leaves_the_interpreter_to_others(self, speaker: ishowtts.Speaker) -> None:
         ticks, done = [0], threading.Event()
 
@@ -193,6 +202,19 @@ class TestServer:
     def test_settings_are_checked(self) -> None:
         with pytest.raises(ishowtts.ConfigError, match=r"speech\.cach_mib"):
             ishowtts.Server("fake", settings={"speech.cach_mib": 1})
+        for wrong in (2**63, 10**5000, -(10**5000), float("nan"), np.uint64(2**64 - 1), np.float64("inf")):
+            with pytest.raises(ishowtts.ConfigError, match=r"speech\.cache_mib must be a whole number"):
+                ishowtts.Server("fake", settings={"speech.cache_mib": wrong})
+            with (
+                pytest.raises(ishowtts.SpeechError, match="slots must be a whole number") as refused,
+                ishowtts.Speaker("fake", options={"slots": wrong}),
+            ):
+                pass
+            assert refused.value.code == "invalid_setting"
+        with ishowtts.Speaker(
+            "fake", options={"slots": np.int64(2), "step_ms": np.float32(0.5), "languages": np.array(["en"])}
+        ) as numpys:
+            assert numpys.engines()[0]["max_slots"] == 2
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda code: code.strip().splitlines()[-1].strip()[:40])

@@ -16,6 +16,8 @@ from ishowtts.speech import Audio, SpeechStream
 if TYPE_CHECKING:
     from ishowtts._native import Config, Runtime
 
+_SHOWN_CHARS = 100
+
 
 def configuration(
     engine: str | None = None,
@@ -46,6 +48,11 @@ def _toml(value: object) -> str:
     """What TOML and JSON have in common: strings, numbers, booleans, lists of them."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, int) and not -(2**64) < value < 2**64:
+        # Out of every range, and with more digits than Python may print.
+        value = 2.0**64 if value > 0 else -(2.0**64)
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -68,8 +75,13 @@ def _param(name: str, value: Any) -> Any:
         return float(value)
     if isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value):
         return str(value)
-    wrong = repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
-    raise _refused(name, f"a finite number, true or false, a text or a list of them, not {wrong}")
+    raise _refused(name, f"a finite number, true or false, a text or a list of them, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and abs(value) >= 2**64:
+        return "a number of more than 64 bits"
+    return repr(value)[:_SHOWN_CHARS] if isinstance(value, (int, float, str)) else type(value).__name__
 
 
 def _refused(name: str, wanted: str) -> SpeechError:
@@ -132,7 +144,7 @@ class Speaker:
         Raises SpeechError, with a stable ``code``, for what can be known before anything is spoken.
         """
         if not isinstance(postprocess, (bool, np.bool_)):
-            raise _refused("postprocess", f"true or false, not {postprocess!r}")
+            raise _refused("postprocess", f"true or false, not {_shown(postprocess)}")
         reference = None if reference_audio is None else (reference_audio, reference_text or "")
         if reference_audio is None and reference_text is not None:
             raise TypeError("reference_text is what is said in reference_audio: give both")

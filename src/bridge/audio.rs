@@ -10,7 +10,7 @@ use pyo3::{
     types::PyBytes,
 };
 
-use super::errors;
+use super::{errors, numbers::Real};
 use crate::audio::{
     EncodeError, Format, Spec,
     decode::{self, Limits},
@@ -49,9 +49,10 @@ impl<'py> FromPyObject<'_, 'py> for Rate {
 pub fn audio_decode<'py>(
     py: Python<'py>,
     clip: Clip,
-    max_duration_s: f64,
-    max_time_s: f64,
+    max_duration_s: Real,
+    max_time_s: Real,
 ) -> PyResult<(Sound<'py>, u32)> {
+    let (Real(max_duration_s), Real(max_time_s)) = (max_duration_s, max_time_s);
     for (name, given_s) in [("max_duration_s", max_duration_s), ("max_time_s", max_time_s)] {
         if given_s.is_nan() || given_s < 0.0 {
             return Err(invalid(format!("{name} must be 0 or more, not {given_s}")));
@@ -91,11 +92,11 @@ pub fn audio_stretch<'py>(
     py: Python<'py>,
     samples: PyReadonlyArray1<'py, f32>,
     sample_rate_hz: Rate,
-    speed: f64,
-    pitch_semitones: f64,
+    speed: Real,
+    pitch_semitones: Real,
 ) -> PyResult<Sound<'py>> {
     let sound = samples.as_slice()?;
-    let how = Stretch { speed, pitch_semitones };
+    let how = Stretch { speed: speed.0, pitch_semitones: pitch_semitones.0 };
     let stretched = py.detach(|| stretch::stretch(sound, sample_rate_hz.0, how));
     Ok(stretched.map_err(|error| invalid(error.to_string()))?.into_pyarray(py))
 }

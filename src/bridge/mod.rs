@@ -13,6 +13,7 @@ mod errors;
 mod faults;
 mod host;
 mod log;
+mod numbers;
 mod runtime;
 mod stepping;
 mod stream;

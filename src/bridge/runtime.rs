@@ -30,6 +30,7 @@ use super::{
     config::Config,
     convert::{json_to_python, python_to_json},
     errors, host,
+    numbers::{Real, Whole},
     stream::Stream,
     transcribe::Whisper,
     voices,
@@ -235,8 +236,8 @@ impl Runtime {
 
     /// Starts the engines if they are not started, and waits until they can speak.
     #[pyo3(signature = (timeout_s=None))]
-    fn wait_ready(&self, py: Python<'_>, timeout_s: Option<f64>) -> PyResult<()> {
-        let limit = timeout_s.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    fn wait_ready(&self, py: Python<'_>, timeout_s: Option<Real>) -> PyResult<()> {
+        let limit = timeout_s.map(|Real(seconds)| wait_limit(seconds)).transpose()?.flatten();
         let speech = py.detach(|| self.inner.speech());
         let ready = async {
             match limit {
@@ -250,15 +251,15 @@ impl Runtime {
                 None => errors::speech(py, &error),
             }),
             None => {
-                let message = format!("not ready within {} s", timeout_s.unwrap_or_default());
+                let message = format!("not ready within {} s", limit.unwrap_or_default().as_secs_f64());
                 Err(pyo3::exceptions::PyTimeoutError::new_err(message))
             }
         }
     }
 
     /// Waits for the engines if they load still, then queues the text. Returns before the first sound.
-    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=1.0, seed=None, cache=true, params=None,
-                       reference=None, whole=false, loudness=None, volume=1.0))]
+    #[pyo3(signature = (text, *, voice=None, engine=None, language=None, speed=Real(1.0), seed=None, cache=true, params=None,
+                       reference=None, whole=false, loudness=None, volume=Real(1.0)))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python method")]
     fn speak(
         &self,
@@ -267,16 +268,16 @@ impl Runtime {
         voice: Option<String>,
         engine: Option<String>,
         language: Option<String>,
-        speed: f64,
-        seed: Option<i64>,
+        speed: Real,
+        seed: Option<Whole>,
         cache: bool,
         params: Option<&Bound<'_, PyDict>>,
         reference: Option<(PathBuf, String)>,
         whole: bool,
         loudness: Option<&str>,
-        volume: f64,
+        volume: Real,
     ) -> PyResult<Stream> {
-        let level = level(loudness, volume, whole).map_err(|error| errors::speech(py, &error))?;
+        let level = level(loudness, volume.0, whole).map_err(|error| errors::speech(py, &error))?;
         let params = params.map(|params| python_to_json(params)).transpose()?;
         let params = params.and_then(|params| params.as_object().cloned()).unwrap_or_default();
         let own_voice =
@@ -289,8 +290,8 @@ impl Runtime {
             whole,
             engine,
             language,
-            speed,
-            seed,
+            speed: speed.0,
+            seed: seed.map(|Whole(seed)| seed),
             cache,
             streamed: true,
             class: Class::Interactive,
@@ -412,6 +413,14 @@ impl Runtime {
     fn __exit__(&self, py: Python<'_>, _kind: &Bound<'_, PyAny>, _error: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
         self.close(py);
     }
+}
+
+/// None: more than a clock can tell is no limit.
+fn wait_limit(seconds: f64) -> PyResult<Option<Duration>> {
+    if seconds.is_nan() {
+        return Err(pyo3::exceptions::PyValueError::new_err("timeout_s must be a number"));
+    }
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok())
 }
 
 /// What is said in one go is left as the engine makes it, unless something else is asked for.

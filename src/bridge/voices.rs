@@ -18,6 +18,7 @@ use super::{
     config::Config,
     convert::{json_to_python, python_to_json},
     errors,
+    numbers::Real,
     transcribe::hear,
 };
 use crate::{
@@ -108,13 +109,14 @@ impl Voices {
         description: Option<String>,
         languages: Option<Vec<String>>,
         licence: Option<String>,
-        speed: Option<f64>,
+        speed: Option<Real>,
         engine: Option<&Bound<'py, PyDict>>,
         replace: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let hints = engine.map(|engine| python_to_json(engine)).transpose()?;
         let hints = hints.map(serde_json::from_value).transpose();
         let hints = hints.map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        let speed = speed.map(|Real(speed)| speed);
         let draft = Draft { name, description, languages, licence, speed, hints, clip: None, text };
         let Added { listed, prepared, heard, text_kept } = self.put(py, id, draft, clip, replace)?;
         let dict = voice(py, &self.store.library(), &listed)?;
