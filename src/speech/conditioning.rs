@@ -19,6 +19,8 @@ use crate::{
 
 /// What a version costs beside what its engine tells: our own books, and the engine's.
 const OVERHEAD_BYTES: u64 = 2048;
+/// More than any memory: an engine that tells more is taken for this, so that sums of many cannot overflow.
+const MOST_BYTES: u64 = 1 << 50;
 
 pub(super) type Outcome = Option<Result<(), Fault>>;
 
@@ -124,7 +126,7 @@ impl Conditionings {
         let voice = entry.voice.clone();
         match outcome {
             Ok((nbytes, elapsed_ms)) => {
-                entry.bytes = nbytes.saturating_add(OVERHEAD_BYTES);
+                entry.bytes = nbytes.min(MOST_BYTES) + OVERHEAD_BYTES;
                 entry.elapsed_ms = elapsed_ms;
                 entry.outcome.send_replace(Some(Ok(())));
                 books.bytes += entry.bytes;

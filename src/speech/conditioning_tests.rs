@@ -152,6 +152,19 @@ fn one_that_is_too_large_is_used_and_not_kept() {
 }
 
 #[test]
+fn sizes_that_cannot_be_do_not_break_the_books() {
+    let books = small();
+    let held = ["a", "b", "c"].map(|name| {
+        let asked = books.get(&voice(name));
+        books.settle(asked.held.id, Ok((u64::MAX, 1.0)));
+        asked.held
+    });
+    drop(held);
+    assert_eq!(books.take_dropped().len(), 3);
+    assert_eq!(books.books.lock().bytes, 0);
+}
+
+#[test]
 fn those_who_ask_meanwhile_share_it_and_a_fault_is_forgotten() {
     let books = small();
     let (first, second) = (books.get(&voice("a")), books.get(&voice("a")));

@@ -43,7 +43,9 @@ impl Place {
     }
 
     fn resume(&self, known: usize, at: usize) -> usize {
-        self.edits[..known].last().map_or(self.start.saturating_add(at), |edit| edit.resume + (at - edit.at))
+        self.edits[..known]
+            .last()
+            .map_or(self.start.saturating_add(at), |edit| edit.resume.saturating_add(at - edit.at))
     }
 }
 
@@ -137,5 +139,7 @@ mod tests {
         assert_eq!(place.original(0..1000), place.span());
         assert_eq!(place.original(1000..2000), place.span().end..place.span().end);
         assert_eq!(place.original(usize::MAX..usize::MAX), place.span().end..place.span().end);
+        let cleaned = &segment("One \u{200b} two.", Limits { first_chars: 40, max_chars: 40 })[0].place;
+        assert_eq!(cleaned.original(usize::MAX..usize::MAX), cleaned.span().end..cleaned.span().end);
     }
 }
