@@ -350,7 +350,9 @@ impl Incremental {
             Tail::Word => gap.from.is_some() && text.ends_with([',', ';', ':']),
             Tail::Clause => true,
             Tail::Terminal => {
-                !text.rsplit(char::is_whitespace).next().is_some_and(|token| token.contains(['/', '@', '=']))
+                // A mark that no address has ends it; behind others it may go on.
+                text.ends_with(|mark: char| !mark.is_ascii())
+                    || !text.rsplit(char::is_whitespace).next().is_some_and(|token| token.contains(['/', '@', '=']))
             }
             Tail::FullStop => {
                 let word = last_word(text.trim_end_matches('.'));

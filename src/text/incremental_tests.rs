@@ -166,6 +166,9 @@ fn a_long_link_holds_nothing_up() {
     assert_eq!(incremental.hurry(false)[0].text, "And here is another one at");
     assert!(!incremental.can_hurry(true));
     assert_eq!(incremental.flush()[0].text, link[..100]);
+    incremental.push("我推荐你看看这个网页，都在https://example.com/abc。");
+    assert!(incremental.can_hurry(true));
+    incremental.flush();
     // It may go on, and what is behind it does not.
     incremental.push("Is it www.example.com?");
     assert!(!incremental.can_hurry(true));

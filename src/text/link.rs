@@ -17,6 +17,8 @@ const MAX_USER: usize = 64;
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 const LABELS: Range<usize> = 2..6;
+/// Characters that " dot " has beside its own.
+const SAID_MARK: usize = 4;
 
 /// Endings that tell a host by themselves where a path follows.
 const ENDINGS: &[&str] = &[
@@ -26,7 +28,7 @@ const ENDINGS: &[&str] = &[
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Link {
-    /// In bytes. Sentence marks and closing brackets at its end are not part of it.
+    /// In bytes. Sentence marks at its end are not part of it, nor are brackets that close what it stands in.
     pub at: Range<usize>,
     /// What counts of it: its host, though never more than a segment may have.
     pub said: Measure,
@@ -125,7 +127,8 @@ fn read(text: &str, at: usize, most_chars: usize) -> Option<Link> {
     if named == 0 || end <= start || !is_boundary(text, 0, start) {
         return None;
     }
-    let chars = host.len().min(most_chars).max(1);
+    let marks = bytes[host.clone()].iter().filter(|byte| !byte.is_ascii_alphanumeric()).count();
+    let chars = (host.len() + SAID_MARK * marks).min(most_chars).max(1);
     let written = bytes[start..end].iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
     Some(Link {
         at: start..end,
@@ -139,8 +142,14 @@ pub(super) fn opening(bytes: &[u8], at: usize) -> Option<usize> {
     let before = &bytes[..at];
     match bytes.get(at)? {
         b'/' if before.ends_with(b":/") => {
-            let start = run(&before[..at - 2], MAX_SCHEME, |byte| byte.is_ascii_alphanumeric())?;
-            bytes[start].is_ascii_alphabetic().then_some(start)
+            let scheme = &before[..at - 2];
+            let length = scheme.iter().rev().take(MAX_SCHEME).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            // Digits right before it are a time or a price.
+            let begins = |&start: &usize| {
+                let inside = start > 0 && scheme[start - 1].is_ascii_alphabetic();
+                scheme[start].is_ascii_alphabetic() && !inside
+            };
+            (scheme.len() - length..scheme.len()).find(begins)
         }
         b'/' => by_ending(before),
         b'.' if at >= 3 && is_www(&bytes[at - 3..=at]) => {
@@ -194,31 +203,55 @@ fn path(bytes: &[u8], at: usize, most: usize) -> usize {
         end = if digits > 0 { end + 1 + digits } else { end };
     }
     if bytes.get(end).is_some_and(|byte| matches!(byte, b'/' | b'?' | b'#')) {
-        let length = bytes[end..most.max(end)].iter().take_while(|&&byte| goes_on(byte)).count();
-        let length = next_in_list(&bytes[end..end + length]).unwrap_or(length);
+        let length = unbroken(&bytes[end..most.max(end)]);
         let closed = bytes[end..end + length].iter().rev().take_while(|&&byte| is_closing(byte)).count();
         end += length - closed;
     }
     end.min(most)
 }
 
-/// `https://a.b/c,https://d.e/f` are two.
-fn next_in_list(path: &[u8]) -> Option<usize> {
-    let parts = |at: usize| {
-        let next = &path[at + 1..];
-        matches!(path[at], b',' | b';' | b'|') && (next.starts_with(b"http://") || next.starts_with(b"https://"))
-    };
-    (0..path.len()).find(|&at| parts(at))
+/// How far a path goes. Brackets in it come in pairs: one that closes what was opened before the link ends it.
+fn unbroken(path: &[u8]) -> usize {
+    let plain = |from: usize| (from..path.len()).take_while(|&at| is_plain(&path[at..])).count();
+    let mut at = plain(0);
+    while let Some(closing) = path.get(at).and_then(|&opening| closing_of(opening)) {
+        let inside = plain(at + 1);
+        if path.get(at + 1 + inside) != Some(&closing) {
+            break;
+        }
+        at += inside + 2;
+        at += plain(at);
+    }
+    at
 }
 
-/// Whether a path may hold it. Quotes and angle brackets are put around links.
+fn closing_of(opening: u8) -> Option<u8> {
+    match opening {
+        b'(' => Some(b')'),
+        b'[' => Some(b']'),
+        b'{' => Some(b'}'),
+        _ => None,
+    }
+}
+
+/// Whether a path holds the first byte of `rest` by itself: `https://a.b/c,https://d.e/f` are two.
+fn is_plain(rest: &[u8]) -> bool {
+    let next = || rest[1..].starts_with(b"http://") || rest[1..].starts_with(b"https://");
+    match rest[0] {
+        b'(' | b')' | b'[' | b']' | b'{' | b'}' => false,
+        b',' | b';' => !next(),
+        byte => goes_on(byte),
+    }
+}
+
+/// Whether a path may hold it. Quotes and angle brackets are put around links, bars between them.
 pub(super) fn goes_on(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`')
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'`' | b'|')
 }
 
 /// What belongs to the sentence around a link that it ends.
 fn is_closing(byte: u8) -> bool {
-    matches!(byte, b'.' | b',' | b';' | b':' | b'!' | b'?' | b')' | b']' | b'}' | b'\'' | b'*')
+    matches!(byte, b'.' | b',' | b';' | b':' | b'!' | b'?' | b'\'' | b'*')
 }
 
 #[cfg(test)]
@@ -257,8 +290,8 @@ mod tests {
     fn a_link_counts_as_its_host() {
         let text = "看 https://www.example.com/a/b?c=d, ok";
         let said = |most_chars| Links::find(text, most_chars).said(&(0..text.len()), measure(text));
-        let host = "example.com".len();
-        assert_eq!(said(80), Measure { chars: "看 , ok".chars().count() + host, speakable: 3 + host - 1 });
+        let host = "example dot com".len();
+        assert_eq!(said(80), Measure { chars: "看 , ok".chars().count() + host, speakable: 3 + "examplecom".len() });
         assert_eq!(said(5).chars, "看 , ok".chars().count() + 5);
     }
 }

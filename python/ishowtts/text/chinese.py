@@ -9,8 +9,8 @@ from ishowtts.text import wfst
 from ishowtts.text.dates import valid
 from ishowtts.text.reading import Reading
 
-_DIGITS = dict(zip("0123456789", "零一二三四五六七八九", strict=True))
-_PHONE_DIGITS = _DIGITS | {"1": "幺"}
+DIGITS = dict(zip("0123456789", "零一二三四五六七八九", strict=True))
+_PHONE_DIGITS = DIGITS | {"1": "幺"}
 _GROUPED = re.compile(
     r"(?<![\d.,])(?P<sign>[¥$€£])?(?P<number>\d{1,3}(?:,\d{3})+)(?P<cents>\.\d{1,4})?(?![\d,]|\.\d)(?P<unit>\s?(?:%|[元块美欧日英]元?|[€£]))?"
 )
@@ -32,7 +32,7 @@ _SPACED_SIGNED = re.compile(r"(?<![\w.,)])\+(?P<number>[1-9]\d{0,5})(?![\w.]|\s?
 
 
 def apply(reading: Reading) -> None:
-    reading.replace(_LONG, lambda match: _spell(match.group(), _DIGITS))
+    reading.replace(_LONG, lambda match: _spell(match.group(), DIGITS))
     reading.replace(_DATE, _date)
     reading.replace(_DAY, _day)
     reading.replace(_PHONE, lambda match: _spell(match.group(), _PHONE_DIGITS))
@@ -51,7 +51,7 @@ def _date(match: re.Match[str]) -> str:
         orders.reverse()
     for month, day in orders:
         if valid(int(year), int(month), int(day)):
-            return f"{_spell(year, _DIGITS)}年{_count(int(month))}月{_count(int(day))}日"
+            return f"{_spell(year, DIGITS)}年{_count(int(month))}月{_count(int(day))}日"
     # No such day: the numbers, one by one.
     return "，".join(_read(str(int(number))) for number in re.findall(r"\d+", match.group()))
 
@@ -60,15 +60,15 @@ def _day(match: re.Match[str]) -> str | None:
     month, day = int(match["month"]), int(match["day"])
     if not valid(2000, month, day):
         return None
-    year = f"{_spell(match['year'], _DIGITS)}年" if match["year"] else ""
+    year = f"{_spell(match['year'], DIGITS)}年" if match["year"] else ""
     return f"{year}{_count(month)}月{_count(day)}{match['unit']}"
 
 
 def _count(number: int) -> str:
     """Below a hundred. The grammar says 两日 of the second of a month."""
     tens, ones = divmod(number, 10)
-    ten = "" if not tens else "十" if tens == 1 else f"{_DIGITS[str(tens)]}十"
-    return ten + (_DIGITS[str(ones)] if ones or not tens else "")
+    ten = "" if not tens else "十" if tens == 1 else f"{DIGITS[str(tens)]}十"
+    return ten + (DIGITS[str(ones)] if ones or not tens else "")
 
 
 def _spell(run: str, names: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from ishowtts.engine import Spoken
 from ishowtts.text import chinese, dates, english, numbers, pictures, scripts, slang, web, wfst
 from ishowtts.text.reading import Reading
 
-VERSION = "3"
+VERSION = "4"
 """Changes whenever a text may be read in another way: part of an engine's revision."""
 
 _MOST_CACHED_CHARS = 2000
