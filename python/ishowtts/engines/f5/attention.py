@@ -27,8 +27,10 @@ Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Pack], torch.Ten
 """Queries, keys and values, ``[heads, tokens, dim_head]``, to ``[tokens, heads * dim_head]``."""
 
 _LN_2 = 1 / LOG2_E
-_SCORES_BYTES = 4 << 20
-"""Scores that are worked on at once: about what two cores' caches hold."""
+_SCORES_BYTES = 9 << 20
+"""Scores of several heads that are worked on at once: what the cores' shared cache holds beside the heads."""
+_ROWS_BYTES = 16 << 20
+"""Of one head, where it has more."""
 _AGREEMENT = 2e-2
 _LEAST_SUM, _GREATEST_SUM = 2.0**-60, 2.0**100
 """Of a row's weights. What is lost below the one is nothing beside it, and products stay finite below the other."""
@@ -68,7 +70,7 @@ def weigh(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor, 
     by_head = out.transpose(0, 1)
     bytes_each = frames * frames * q.element_size()
     some = _heads_at_once(heads, bytes_each)
-    rows = frames if some > 1 else max(64, min(frames, 4 * _SCORES_BYTES // (frames * q.element_size())))
+    rows = frames if some > 1 else max(64, min(frames, _ROWS_BYTES // (frames * q.element_size())))
     sums = q.new_empty(heads, frames, 1)
     for head in range(0, heads, some):
         keys, values = k[head : head + some].transpose(1, 2), v[head : head + some]
