@@ -16,6 +16,7 @@ from ishowtts.engine import Engine, Pcm, Segment, Voice, WholeSegmentAdapter
 
 pytest.importorskip("f5_tts", reason="the upstream package is not installed")
 
+from f5_model import speak
 from ishowtts.engines.f5.reference import shorten_silences
 
 ENGLISH = "Hello there. Yes. The harbour lights came on one by one, and more. No. " * 5
@@ -47,18 +48,6 @@ def voice(options: dict[str, str]) -> Voice:
     return Voice("mine", "1", ("en",), {}, clip.read_bytes(), "Hi there")
 
 
-def speak(engine: Engine, voice: Voice, said: Segment) -> Pcm:
-    engine.admit(0, said, engine.prepare(voice))
-    pieces: list[Pcm] = []
-    while True:
-        for chunk in engine.step([0]):
-            if chunk.error is not None:
-                raise chunk.error
-            pieces.append(chunk.pcm)
-            if chunk.last:
-                return np.concatenate(pieces)
-
-
 @pytest.mark.parametrize(
     ("text", "speed", "params"),
     [
@@ -77,7 +66,7 @@ def test_several_pieces_sound_the_same(
     engines: tuple[Engine, Engine], voice: Voice, text: str, speed: float, params: dict[str, Any]
 ) -> None:
     said = Segment(text, None, 5, speed, {"nfe_steps": 5, "normalize": False, **params})
-    found, wanted = (speak(engine, voice, said) for engine in engines)
+    found, wanted = (speak(engine, said, engine.prepare(voice)) for engine in engines)
     assert len(found) == len(wanted)
     assert np.corrcoef(found, wanted)[0, 1] > 0.9999
     # Upstream shortens silences in a file of 16 bits.

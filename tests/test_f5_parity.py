@@ -50,15 +50,8 @@ def upstream(small: Small) -> Callable[..., Pcm]:
 
 
 def ours(engine: F5, small: Small, said: str, seed: int, nfe_steps: int, speed: float = 1.0, **chosen: Any) -> Pcm:
-    engine.admit(0, segment(said, seed, speed, nfe_steps=nfe_steps, **chosen), engine.prepare(small.voice()))
-    pieces: list[Pcm] = []
-    while True:
-        for chunk in engine.step([0]):
-            if chunk.error is not None:
-                raise chunk.error
-            pieces.append(chunk.pcm)
-            if chunk.last:
-                return np.concatenate(pieces)
+    one = segment(said, seed, speed, nfe_steps=nfe_steps, **chosen)
+    return f5_model.speak(engine, one, engine.prepare(small.voice()))
 
 
 def check(found: Pcm, wanted: Pcm) -> None:

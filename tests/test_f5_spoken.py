@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +12,7 @@ pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 pytest.importorskip("num2words")
 
-import f5_model
-from f5_model import Small
+from f5_model import Small, run_all, sound
 from ishowtts.engine import Chunk, Segment, Transcript
 from ishowtts.engines.f5 import spoken
 from ishowtts.engines.f5.engine import F5
@@ -47,25 +45,9 @@ def test_digits_alone_are_read_in_the_voices_language(
     assert spoken.language(segment(text, asked), voice, reference_text) == found
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return f5_model.write(tmp_path_factory.mktemp("f5"))
-
-
-@pytest.fixture(scope="module")
-def engine(small: Small) -> Iterator[F5]:
-    engine = small.engine()
-    yield engine
-    engine.close()
-
-
 def speak(engine: F5, said: Segment, small: Small, languages: tuple[str, ...] = ()) -> list[Chunk]:
     engine.admit(0, said, engine.prepare(replace(small.voice(), languages=languages)))
-    chunks: list[Chunk] = []
-    while not chunks or not chunks[-1].last:
-        chunks += engine.step([0])
-    assert [chunk.error for chunk in chunks] == [None] * len(chunks)
-    return chunks
+    return run_all(engine, [0])
 
 
 @pytest.mark.parametrize(
@@ -79,15 +61,14 @@ def speak(engine: F5, said: Segment, small: Small, languages: tuple[str, ...] = 
     ids=["read out", "as given", "in several pieces", "all at once"],
 )
 def test_what_was_said_is_told_once(engine: F5, small: Small, said: Segment, told: str) -> None:
-    first, *others = [chunk.transcript for chunk in speak(engine, said, small)]
+    chunks = speak(engine, said, small)
+    assert len(sound(chunks))
+    first, *others = [chunk.transcript for chunk in chunks]
     assert first == Transcript(told)
     assert others == [None] * len(others)
 
 
 @pytest.mark.parametrize(("languages", "language"), [((), "en"), (("es",), "es")])
 def test_the_engine_does_so(engine: F5, small: Small, languages: tuple[str, ...], language: str) -> None:
-    found, wanted = (
-        np.concatenate([chunk.pcm for chunk in speak(engine, segment("415", asked), small, languages)])
-        for asked in (None, language)
-    )
+    found, wanted = (sound(speak(engine, segment("415", asked), small, languages)) for asked in (None, language))
     np.testing.assert_array_equal(found, wanted)
