@@ -14,6 +14,8 @@ mod level;
 mod listener;
 mod request;
 mod route;
+#[cfg(test)]
+mod route_tests;
 mod seed;
 mod service;
 mod shelf;
@@ -21,6 +23,8 @@ pub mod subtitles;
 #[cfg(test)]
 mod tests;
 mod transcribe;
+#[cfg(test)]
+mod trouble_tests;
 mod verify;
 #[cfg(test)]
 mod warm_tests;
