@@ -41,6 +41,7 @@ from ishowtts.engines import options
 from ishowtts.engines.f5 import models, spoken, weights
 from ishowtts.engines.f5 import text as f5_text
 from ishowtts.engines.f5.clip import read_clip
+from ishowtts.engines.f5.config import HOP, SAMPLE_RATE_HZ
 from ishowtts.errors import InvalidSetting, SegmentRefused
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class F5Reference(WholeSegmentEngine):
         self._info = EngineInfo(
             name="f5-reference",
             revision=_revision(files, torch.__version__),
-            sample_rate_hz=f5_text.SAMPLE_RATE_HZ,
+            sample_rate_hz=SAMPLE_RATE_HZ,
             languages=("zh", "en") if official else (),
             scripts=(),
             clones_voices=True,
@@ -175,7 +176,7 @@ class F5Reference(WholeSegmentEngine):
         unknown = f5_text.unknown_letters(f5_text.to_tokens("".join(chunks)), self._vocab)
         if unknown:
             raise SegmentRefused(f"the model's vocabulary lacks {', '.join(map(repr, unknown[:5]))}")
-        reference_samples = clip.samples.shape[-1] * f5_text.SAMPLE_RATE_HZ // clip.sample_rate_hz
+        reference_samples = clip.samples.shape[-1] * SAMPLE_RATE_HZ // clip.sample_rate_hz
         conditioned = f5_text.conditioning_text(clip.reference_text)
         f5_text.check_duration(params.fix_duration, reference_samples, segment.text, segment.speed)
         shared = f5_text.share_duration(chunks, reference_samples, params.fix_duration, params.cross_fade_duration)
@@ -241,7 +242,7 @@ class F5Reference(WholeSegmentEngine):
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
-            soundfile.write(path, pcm, f5_text.SAMPLE_RATE_HZ)
+            soundfile.write(path, pcm, SAMPLE_RATE_HZ)
             self._upstream.remove_silence_for_generated_wav(str(path))
             frames, _ = read_clip(path)
         kept: Pcm = frames[:, 0].astype(np.float32) / np.float32(32_768)
@@ -249,18 +250,18 @@ class F5Reference(WholeSegmentEngine):
 
     def _fit(self) -> Cost:
         """One evaluation of a short clip, timed; the rest follows from the number of frames."""
-        noise = self._torch.randn(1, f5_text.SAMPLE_RATE_HZ, generator=self._torch.Generator().manual_seed(0)) * 0.1
-        clip = Clip(noise, f5_text.SAMPLE_RATE_HZ, "Warm, quixotic zephyrs. ")
+        noise = self._torch.randn(1, SAMPLE_RATE_HZ, generator=self._torch.Generator().manual_seed(0)) * 0.1
+        clip = Clip(noise, SAMPLE_RATE_HZ, "Warm, quixotic zephyrs. ")
         one_step = replace(_params({}), nfe_steps=1)
         elapsed = []
         for _ in range(2):
             started = time.perf_counter()
             sound = self._infer(["Hello there, and hello again."], clip, one_step, 1.0, 0)
             elapsed.append(time.perf_counter() - started)
-        frames = (noise.shape[-1] + len(sound)) / f5_text.HOP_SAMPLES
+        frames = (noise.shape[-1] + len(sound)) / HOP
         # 32 evaluations of frames that each cost the same: linear on a CPU, too much on a GPU, where it matters less.
         ms_per_frame = min(elapsed) * 1e3 * 32 / frames
-        per_char = _AUDIO_MS_PER_CHAR * f5_text.SAMPLE_RATE_HZ / 1e3 / f5_text.HOP_SAMPLES * ms_per_frame
+        per_char = _AUDIO_MS_PER_CHAR * SAMPLE_RATE_HZ / 1e3 / HOP * ms_per_frame
         return Cost(1, _REFERENCE_FRAMES * ms_per_frame, per_char, _AUDIO_MS_PER_CHAR)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ishowtts.engines.f5 import text as f5_text
+from ishowtts.engines.f5.config import SAMPLE_RATE_HZ
 from ishowtts.engines.f5.resample import resample
 from ishowtts.errors import InvalidSetting
 
-SAMPLE_RATE_HZ = f5_text.SAMPLE_RATE_HZ
 TARGET_RMS = 0.1
 
 _MIN_CLIP_MS, _MAX_CLIP_MS = 6_000, 12_000

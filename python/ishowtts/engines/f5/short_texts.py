@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ishowtts.engines.f5 import text as f5_text
+from ishowtts.engines.f5.config import SAMPLE_RATE_HZ
 from ishowtts.engines.f5.reference import PreparedClip
 from ishowtts.errors import InvalidSetting
 
@@ -113,19 +114,19 @@ def shortened(clip: PreparedClip, longest_s: float) -> PreparedClip:
         return clip
     end_s, text = best
     reference_text = f5_text.complete_reference_text(text)
-    samples = np.ascontiguousarray(clip.samples[: int(end_s * f5_text.SAMPLE_RATE_HZ)])
+    samples = np.ascontiguousarray(clip.samples[: int(end_s * SAMPLE_RATE_HZ)])
     return replace(
         clip,
         samples=samples,
         text=f5_text.conditioning_text(reference_text),
         reference_text=reference_text,
-        duration_s=len(samples) / f5_text.SAMPLE_RATE_HZ,
+        duration_s=len(samples) / SAMPLE_RATE_HZ,
     )
 
 
 def _pauses(clip: PreparedClip) -> list[float]:
     """Where in the clip, in seconds, the middle of each pause lies."""
-    frame = f5_text.SAMPLE_RATE_HZ // 100
+    frame = SAMPLE_RATE_HZ // 100
     count = len(clip.samples) // frame
     levels = np.sqrt(np.mean(clip.samples[: count * frame].reshape(count, frame).astype(np.float64) ** 2, axis=1))
     quiet = np.concatenate(([False], levels < _PAUSE_LEVEL * clip.rms, [False]))

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ishowtts.engines.f5.config import HOP, SAMPLE_RATE_HZ
 from ishowtts.errors import InvalidSetting
 
-SAMPLE_RATE_HZ = 24_000
-HOP_SAMPLES = 256
 USEFUL_S = 22.0
 """Reference and speech together, in seconds, that the model was trained to keep up."""
 SHORT_BYTES = 10
@@ -184,8 +183,8 @@ def duration_frames(
     Upstream: ``_infer_basic`` in ``infer_batch_process``.
     """
     if fix_duration_s is not None:
-        return int(fix_duration_s * SAMPLE_RATE_HZ / HOP_SAMPLES)
-    reference_frames = reference_samples // HOP_SAMPLES
+        return int(fix_duration_s * SAMPLE_RATE_HZ / HOP)
+    reference_frames = reference_samples // HOP
     return reference_frames + int(reference_frames / len(conditioning.encode()) * len(text.encode()) / speed)
 
 
@@ -204,7 +203,7 @@ def check_duration(fix_duration_s: float | None, reference_samples: int, text: s
     reference_s = reference_samples / SAMPLE_RATE_HZ
     letters = sum(char.isalnum() for char in text)
     # The model's own two frames at the seam are not speech.
-    needed_s = reference_s + letters * LEAST_MS_PER_LETTER / 1e3 / speed + 2 * HOP_SAMPLES / SAMPLE_RATE_HZ
+    needed_s = reference_s + letters * LEAST_MS_PER_LETTER / 1e3 / speed + 2 * HOP / SAMPLE_RATE_HZ
     if fix_duration_s < needed_s:
         least_s = math.ceil(needed_s * 10) / 10
         raise InvalidSetting(
@@ -222,7 +221,7 @@ def share_duration(
     """
     if fix_duration_s is None or len(chunks) < 2:
         return [fix_duration_s] * len(chunks)
-    reference_s = reference_samples // HOP_SAMPLES * HOP_SAMPLES / SAMPLE_RATE_HZ
+    reference_s = reference_samples // HOP * HOP / SAMPLE_RATE_HZ
     weights = [len(chunk.encode()) for chunk in chunks]
     to_share_s = fix_duration_s - reference_s + cross_fade_s * (len(chunks) - 1)
     return [reference_s + to_share_s * weight / sum(weights) for weight in weights]
